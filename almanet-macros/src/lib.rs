@@ -1,0 +1,1 @@
+//! almanet-macros
