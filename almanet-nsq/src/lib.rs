@@ -1,1 +1,50 @@
-//! almanet-nsq
+//! An [NSQ] client: confirmed publishes, subscriptions that answer each message, connections that heal themselves.
+//!
+//! A [`Producer`] publishes to one broker, and every publish says what became of it: taken in by the broker,
+//! refused, never sent, or sent and unconfirmed. A [`Consumer`] reads one channel from any number of brokers and
+//! hands out [`Delivery`]s, each of which is finished, requeued or touched on the connection that it came on. Both
+//! reconnect by themselves, for ever, and both work with nsqd and with Almanet's embedded broker.
+//!
+//! ```no_run
+//! use almanet_nsq::{ChannelName, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicName};
+//! use bytes::Bytes;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let topic = TopicName::new("orders")?;
+//!
+//! let producer = Producer::connect("127.0.0.1:4150", ProducerConfig::default()).await?;
+//! producer.publish(&topic, Bytes::from_static(b"one coffee")).await?;
+//!
+//! let channel = ChannelName::new("kitchen")?;
+//! let mut consumer =
+//!     Consumer::connect(["127.0.0.1:4150"], topic, channel, ConsumerConfig::default()).await?;
+//! if let Some(delivery) = consumer.recv().await {
+//!     println!("{:?}, attempt {}", delivery.body(), delivery.attempts());
+//!     delivery.finish()?;
+//! }
+//!
+//! consumer.close().await;
+//! producer.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! NSQ delivers at least once and in no fixed order: a message can come twice, so handle it such that this does
+//! no harm.
+//!
+//! [NSQ]: https://nsq.io
+
+mod config;
+mod connection;
+mod consumer;
+mod error;
+mod producer;
+
+pub use almanet_nsq_proto::{
+    ChannelName, ErrorCode, InvalidName, MAX_NAME_LENGTH, MessageId, ProtocolError, TopicName,
+};
+pub use config::{ConnectionConfig, ConsumerConfig, ProducerConfig};
+pub use consumer::{Consumer, Delivery};
+pub use error::{AnswerError, ConnectError, PublishError};
+pub use producer::Producer;

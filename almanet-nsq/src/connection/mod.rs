@@ -1,0 +1,18 @@
+//! One connection to a broker: made in [`handshake`], run by [`driver`], made again by [`supervise`].
+//!
+//! Nothing here knows what a connection is used for. The producer and the consumer say what goes out
+//! ([`Outgoing`]), what becomes of what comes in ([`Incoming`]), and what happens when a connection begins and ends
+//! ([`Endpoint`]).
+
+mod backoff;
+mod driver;
+mod handshake;
+mod lost;
+mod pending;
+mod supervise;
+
+pub(crate) use driver::{BATCH_BYTES, Ended, Incoming, Outgoing};
+pub(crate) use handshake::{Established, Purpose, connect};
+pub(crate) use lost::Lost;
+pub(crate) use pending::Pending;
+pub(crate) use supervise::{Endpoint, Stop, supervise};

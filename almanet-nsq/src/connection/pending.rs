@@ -1,0 +1,126 @@
+//! Commands that wait for their answer.
+
+use std::collections::VecDeque;
+
+/// What was handed to the socket and is not answered yet, in the order in which the answers will come.
+///
+/// NSQ's answers do not say what they answer: the first answer belongs to the first command. So an item that is
+/// given up keeps its place until its answer arrives.
+#[derive(Debug)]
+pub(crate) struct Pending<T> {
+    waiting: VecDeque<Place<T>>,
+    /// How many places at the front belong to items that were given up.
+    given_up: usize,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    item: Option<T>,
+    /// The position in the connection's outgoing bytes at which the command ends.
+    end: u64,
+}
+
+/// An answer came and nothing was waiting for one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unasked;
+
+impl<T> Pending<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            given_up: 0,
+        }
+    }
+
+    /// Adds an item whose command ends at `end`, counted in bytes from the connection's start.
+    pub(crate) fn push(&mut self, item: T, end: u64) {
+        self.waiting.push_back(Place {
+            item: Some(item),
+            end,
+        });
+    }
+
+    /// Takes the item that the next answer belongs to; `None` when that item was given up.
+    pub(crate) fn answered(&mut self) -> Result<Option<T>, Unasked> {
+        let place = self.waiting.pop_front().ok_or(Unasked)?;
+        self.given_up = self.given_up.saturating_sub(1);
+        Ok(place.item)
+    }
+
+    /// Gives up the oldest items, as long as `is_due`.
+    pub(crate) fn give_up(&mut self, is_due: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut due = Vec::new();
+        while let Some(place) = self.waiting.get_mut(self.given_up) {
+            let Some(item) = place.item.take_if(|item| is_due(item)) else {
+                break;
+            };
+            due.push(item);
+            self.given_up += 1;
+        }
+        due
+    }
+
+    /// The oldest item that was not given up.
+    pub(crate) fn oldest(&self) -> Option<&T> {
+        self.waiting.get(self.given_up)?.item.as_ref()
+    }
+
+    /// Takes everything: first the items whose commands are within the first `written` bytes, then the others.
+    pub(crate) fn split(&mut self, written: u64) -> (Vec<T>, Vec<T>) {
+        let whole = self.waiting.partition_point(|place| place.end <= written);
+        let unsent = self.waiting.split_off(whole);
+        let sent = std::mem::take(&mut self.waiting);
+        self.given_up = 0;
+        let items = |places: VecDeque<Place<T>>| places.into_iter().filter_map(|place| place.item).collect();
+        (items(sent), items(unsent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(items: impl IntoIterator<Item = u32>) -> Pending<u32> {
+        let mut pending = Pending::new();
+        for (index, item) in (1..).zip(items) {
+            pending.push(item, index * 10);
+        }
+        pending
+    }
+
+    #[test]
+    fn answers_belong_to_the_commands_in_their_order() {
+        let mut pending = pending([7, 8]);
+        assert_eq!(pending.answered(), Ok(Some(7)));
+        assert_eq!(pending.answered(), Ok(Some(8)));
+        assert_eq!(pending.answered(), Err(Unasked));
+    }
+
+    #[test]
+    fn an_item_that_is_given_up_keeps_its_place() {
+        let mut pending = pending([1, 2, 3]);
+        assert_eq!(pending.give_up(|item| *item < 3), vec![1, 2]);
+        assert!(pending.give_up(|item| *item < 3).is_empty());
+        assert_eq!(pending.oldest(), Some(&3));
+        assert_eq!(pending.answered(), Ok(None));
+        assert_eq!(pending.answered(), Ok(None));
+        assert_eq!(pending.give_up(|_| true), vec![3]);
+        assert_eq!(pending.oldest(), None);
+        assert_eq!(pending.answered(), Ok(None));
+        assert_eq!(pending.answered(), Err(Unasked));
+    }
+
+    #[test]
+    fn a_command_counts_as_sent_when_its_last_byte_was_written() {
+        let mut pending = pending([1, 2, 3]);
+        assert_eq!(pending.split(29), (vec![1, 2], vec![3]));
+        assert_eq!(pending.answered(), Err(Unasked));
+    }
+
+    #[test]
+    fn what_was_given_up_is_not_split_off_again() {
+        let mut pending = pending([1, 2, 3]);
+        pending.give_up(|item| *item == 1);
+        assert_eq!(pending.split(30), (vec![2, 3], vec![]));
+    }
+}

@@ -1,0 +1,119 @@
+//! A consumer as each of its connections sees it.
+
+use std::{sync::Arc, time::Duration};
+
+use almanet_nsq_proto::{CLOSE_WAIT, Frame, IdentifyResponse};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::{
+    delivery::Delivery,
+    link::{Answers, Link},
+    ready::Ready,
+};
+use crate::{
+    config::ConnectionConfig,
+    connection::{Ended, Endpoint, Established, Incoming, Lost, Outgoing, Purpose, connect},
+    error::ConnectError,
+};
+
+/// nsqd's defaults, for a broker that does not say.
+const DEFAULT_MSG_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_MAX_READY: usize = 2500;
+
+#[derive(Debug)]
+pub(super) struct ConsumerEndpoint {
+    pub(super) address: Arc<str>,
+    pub(super) config: ConnectionConfig,
+    pub(super) purpose: Purpose,
+    pub(super) ready: Arc<Ready>,
+    pub(super) deliveries: mpsc::Sender<Delivery>,
+    /// The connection that is there.
+    pub(super) link: Option<Arc<Link>>,
+}
+
+impl Endpoint for ConsumerEndpoint {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn config(&self) -> &ConnectionConfig {
+        &self.config
+    }
+
+    async fn establish(&self) -> Result<Established, ConnectError> {
+        connect(&self.address, &self.config, &self.purpose).await
+    }
+
+    fn open(&mut self, established: &Established) -> (impl Outgoing + use<>, impl Incoming + use<>) {
+        let link = Arc::new(link(Arc::clone(&self.address), &established.granted));
+        self.ready.join(Arc::clone(&link));
+        self.link = Some(Arc::clone(&link));
+        let arrivals = Arrivals {
+            link: Arc::clone(&link),
+            deliveries: self.deliveries.clone(),
+        };
+        (Answers(link), arrivals)
+    }
+
+    fn shut(&mut self, _ended: &Ended) {
+        self.lose();
+    }
+}
+
+impl ConsumerEndpoint {
+    fn lose(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.lose();
+            self.ready.leave(&link);
+        }
+    }
+}
+
+impl Drop for ConsumerEndpoint {
+    /// Without this end of it no answer would ever leave, even if only the runtime went away.
+    fn drop(&mut self) {
+        self.lose();
+    }
+}
+
+fn link(address: Arc<str>, granted: &IdentifyResponse) -> Link {
+    let msg_timeout = match u64::try_from(granted.msg_timeout) {
+        Ok(millis @ 1..) => Duration::from_millis(millis),
+        _ => DEFAULT_MSG_TIMEOUT,
+    };
+    let max_ready = match usize::try_from(granted.max_rdy_count) {
+        Ok(count @ 1..) => count,
+        _ => DEFAULT_MAX_READY,
+    };
+    Link::new(address, msg_timeout, max_ready)
+}
+
+/// What becomes of what a consumer's connection reads.
+#[derive(Debug)]
+struct Arrivals {
+    link: Arc<Link>,
+    deliveries: mpsc::Sender<Delivery>,
+}
+
+impl Incoming for Arrivals {
+    async fn receive(&mut self, frames: &mut Vec<Frame>) -> Result<(), Lost> {
+        for frame in frames.drain(..) {
+            match frame {
+                Frame::Message(message) => {
+                    let delivery = Delivery::new(message, Arc::clone(&self.link));
+                    // Once the consumer closes, what still arrives is dropped here, and so requeued.
+                    let _ = self.deliveries.send(delivery).await;
+                }
+                Frame::Response(text) if text == CLOSE_WAIT => self.link.unsubscribed(),
+                Frame::Response(_) => return Err(Lost::Unasked),
+                Frame::Error(error) if error.is_fatal() => return Err(Lost::Refused(error)),
+                Frame::Error(error) => {
+                    // nsqd names the message in the text. It had timed out, and is delivered again.
+                    warn!(address = %self.link.address, %error, "an answer came too late");
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! What can go wrong: while connecting, while publishing, while answering a message.
+
+use std::{io, sync::Arc, time::Duration};
+
+use almanet_nsq_proto::{MessageId, ProtocolError, TopicName};
+
+/// Why no connection to a broker could be made.
+///
+/// The text of each variant holds its cause, so that the text of [`AllFailed`](Self::AllFailed) tells the whole
+/// story; there is no `source()` that would repeat it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address does not resolve, or nothing takes connections there.
+    #[error("cannot connect to {address}: {}; {}", reason(cause), advice(cause))]
+    Unreachable {
+        /// The address as it was given.
+        address: String,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+    /// The peer did not get through with connecting and greeting in time.
+    #[error(
+        "cannot connect to {address}: no answer within {after:?}; is that nsqd's TCP address, and does a firewall let it through?"
+    )]
+    TimedOut {
+        /// The address as it was given.
+        address: String,
+        /// The time that was allowed.
+        after: Duration,
+    },
+    /// Something answers, but not in NSQ's protocol.
+    #[error(
+        "{address} does not speak NSQ: {cause}; is that nsqd's TCP port (4150) and not its HTTP port (4151)?"
+    )]
+    NotNsq {
+        /// The address as it was given.
+        address: String,
+        /// What was wrong with the answer.
+        cause: String,
+    },
+    /// The broker answered with a refusal.
+    #[error("{address} refuses the connection: {cause}")]
+    Refused {
+        /// The address as it was given.
+        address: String,
+        /// The broker's words.
+        cause: ProtocolError,
+    },
+    /// The connection broke before the broker had answered.
+    #[error("{address} broke the connection off before it had answered: {cause}")]
+    Lost {
+        /// The address as it was given.
+        address: String,
+        /// How it broke.
+        cause: String,
+    },
+    /// None of several addresses could be connected to.
+    #[error("none of {} addresses can be used: {}", .0.len(), list(.0))]
+    AllFailed(Vec<ConnectError>),
+    /// There was no address to connect to.
+    #[error("no address was given: name at least one broker as host:port")]
+    NoAddress,
+}
+
+/// The operating system's reason in plain words, without its number where the kind says it all.
+fn reason(cause: &io::Error) -> String {
+    match cause.kind() {
+        kind @ (io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable) => kind.to_string(),
+        _ => cause.to_string(),
+    }
+}
+
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::ConnectionRefused => "is nsqd or almanet-broker running there?",
+        io::ErrorKind::InvalidInput => "write it as host:port",
+        _ => "check the host name and the network",
+    }
+}
+
+fn list(errors: &[ConnectError]) -> String {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    texts.join(" | ")
+}
+
+/// Why a publish was not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// A message, or several together, are larger than the configured limit. Nothing was sent.
+    #[error(
+        "{size} bytes for topic {topic} are more than the limit of {limit}: send less, or raise the limit here and in the broker"
+    )]
+    TooLarge {
+        /// Where it was to go.
+        topic: TopicName,
+        /// How many bytes it has.
+        size: usize,
+        /// How many bytes it may have.
+        limit: usize,
+    },
+    /// A message without a byte, or no message at all; NSQ takes neither. Nothing was sent.
+    #[error("nothing to publish to topic {topic}: a message needs at least one byte")]
+    Empty {
+        /// Where it was to go.
+        topic: TopicName,
+    },
+    /// The broker did not take it in.
+    #[error("{address} refused a publish to topic {topic}")]
+    Refused {
+        /// The broker.
+        address: Arc<str>,
+        /// Where it was to go.
+        topic: TopicName,
+        /// The broker's words.
+        #[source]
+        cause: ProtocolError,
+    },
+    /// It was sent, and no answer came: it may have been published or not.
+    #[error("{address} did not confirm a publish to topic {topic}, which may have happened or not: {reason}")]
+    Unconfirmed {
+        /// The broker.
+        address: Arc<str>,
+        /// Where it was to go.
+        topic: TopicName,
+        /// Why no answer will come.
+        reason: Arc<str>,
+    },
+    /// It never left this process, and never will: it can safely be sent elsewhere.
+    #[error("a publish to topic {topic} could not be sent to {address} within {waited:?}")]
+    NotSent {
+        /// The broker.
+        address: Arc<str>,
+        /// Where it was to go.
+        topic: TopicName,
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// The producer was closed before it was sent.
+    #[error("the producer is closed")]
+    Closed,
+}
+
+/// Why the answer to a message was not queued.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The connection that the message came on is gone, so its broker will deliver the message again.
+    #[error(
+        "message {id} cannot be answered: the connection to {node} that it came on is gone, so it will be delivered again"
+    )]
+    ConnectionLost {
+        /// The broker's address.
+        node: Arc<str>,
+        /// The message.
+        id: MessageId,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreachable_address_is_named_with_the_cause_and_what_to_do() {
+        let refused = |address: &str| ConnectError::Unreachable {
+            address: address.to_owned(),
+            cause: io::Error::from_raw_os_error(111),
+        };
+        assert_eq!(
+            refused("127.0.0.1:4150").to_string(),
+            "cannot connect to 127.0.0.1:4150: connection refused; is nsqd or almanet-broker running there?"
+        );
+        let text = ConnectError::AllFailed(vec![refused("a:1"), refused("b:2")]).to_string();
+        assert!(
+            text.starts_with("none of 2 addresses can be used: cannot connect to a:1"),
+            "{text}"
+        );
+        assert!(text.contains("cannot connect to b:2"), "{text}");
+    }
+}

@@ -1,0 +1,69 @@
+//! What a producer's connection reads: the answers to its publishes.
+
+use std::sync::Arc;
+
+use almanet_nsq_proto::{Frame, OK, ProtocolError};
+use tracing::warn;
+
+use super::outbox::{Failure, Outbox, Publish};
+use crate::connection::{Incoming, Lost};
+
+/// Gives each answer to the publish that it belongs to.
+#[derive(Debug)]
+pub(super) struct Confirmations {
+    address: Arc<str>,
+    outbox: Arc<Outbox>,
+    // Kept for its memory; empty between calls.
+    confirmed: Vec<Publish>,
+}
+
+impl Confirmations {
+    pub(super) fn new(address: Arc<str>, outbox: Arc<Outbox>) -> Self {
+        Self {
+            address,
+            outbox,
+            confirmed: Vec::new(),
+        }
+    }
+
+    /// Sorts the frames out. What was confirmed is in `self.confirmed` then, whatever the outcome.
+    fn correlate(&mut self, frames: &mut Vec<Frame>) -> Result<(), Lost> {
+        let mut pending = self.outbox.pending();
+        for frame in frames.drain(..) {
+            match frame {
+                Frame::Response(text) if text == OK => {
+                    let answered = pending.answered().map_err(|_| Lost::Unasked)?;
+                    self.confirmed.extend(answered);
+                }
+                Frame::Error(error) if !error.is_fatal() => {
+                    warn!(address = %self.address, %error, "the broker reports an error");
+                }
+                Frame::Error(error) => {
+                    let refused = pending.answered().ok().flatten();
+                    drop(pending);
+                    return Err(self.refuse(refused, error));
+                }
+                Frame::Response(_) | Frame::Message(_) => return Err(Lost::Unasked),
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, publish: Option<Publish>, error: ProtocolError) -> Lost {
+        warn!(address = %self.address, %error, "the broker refused");
+        if let Some(publish) = publish {
+            publish.answer(Err(Failure::Refused(error.clone())));
+        }
+        Lost::Refused(error)
+    }
+}
+
+impl Incoming for Confirmations {
+    async fn receive(&mut self, frames: &mut Vec<Frame>) -> Result<(), Lost> {
+        let correlated = self.correlate(frames);
+        for publish in self.confirmed.drain(..) {
+            publish.answer(Ok(()));
+        }
+        correlated
+    }
+}

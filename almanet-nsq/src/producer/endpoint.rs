@@ -1,0 +1,48 @@
+//! A producer as its connection sees it.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{batch::Batch, confirm::Confirmations, outbox::Outbox};
+use crate::{
+    config::ConnectionConfig,
+    connection::{Ended, Endpoint, Established, Incoming, Outgoing, Purpose, connect},
+    error::ConnectError,
+};
+
+#[derive(Debug)]
+pub(super) struct ProducerEndpoint {
+    pub(super) address: Arc<str>,
+    pub(super) config: ConnectionConfig,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+impl Endpoint for ProducerEndpoint {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn config(&self) -> &ConnectionConfig {
+        &self.config
+    }
+
+    async fn establish(&self) -> Result<Established, ConnectError> {
+        connect(&self.address, &self.config, &Purpose::default()).await
+    }
+
+    fn open(&mut self, _established: &Established) -> (impl Outgoing + use<>, impl Incoming + use<>) {
+        self.outbox.is_connected.store(true, Ordering::Release);
+        let confirmations = Confirmations::new(Arc::clone(&self.address), Arc::clone(&self.outbox));
+        (Batch::new(Arc::clone(&self.outbox)), confirmations)
+    }
+
+    fn shut(&mut self, ended: &Ended) {
+        self.outbox.lose(ended);
+    }
+}
+
+impl Drop for ProducerEndpoint {
+    /// Without this end of it nothing would ever leave the outbox, even if only the runtime went away.
+    fn drop(&mut self) {
+        self.outbox.close();
+    }
+}

@@ -1,0 +1,11 @@
+//! Publishing: [`Producer`] is the user's side, [`outbox`] what waits, [`batch`] what goes out, [`confirm`] what
+//! comes back, [`endpoint`] the connection's side.
+
+mod batch;
+mod confirm;
+mod endpoint;
+mod outbox;
+mod publisher;
+mod receipt;
+
+pub use publisher::Producer;

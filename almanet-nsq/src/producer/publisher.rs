@@ -1,0 +1,339 @@
+//! The producer as its users see it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use almanet_nsq_proto::{Command, TopicName};
+use bytes::Bytes;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    endpoint::ProducerEndpoint,
+    outbox::{Failure, Outbox},
+};
+use crate::{
+    config::ProducerConfig,
+    connection::{Endpoint, Established, Stop, supervise},
+    error::{ConnectError, PublishError},
+};
+
+/// What one publish counts besides its messages: about what it takes in memory.
+const PUBLISH_OVERHEAD: usize = 128;
+/// The sizes around MPUB's messages: one for each, and one for the count.
+const SIZE_LENGTH: usize = 4;
+
+/// Publishes to one broker. Cheap to clone; clones share the connection.
+///
+/// A lost connection is made again, for ever. Meanwhile publishes wait, each as long as the configured
+/// `publish_timeout` allows. When the last clone is dropped, the connection is closed.
+///
+/// ```no_run
+/// use almanet_nsq::{Producer, ProducerConfig, PublishError, TopicName};
+/// use bytes::Bytes;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer = Producer::connect("127.0.0.1:4150", ProducerConfig::default()).await?;
+/// match producer.publish(&TopicName::new("orders")?, Bytes::from_static(b"tea")).await {
+///     Ok(()) => println!("the broker has it"),
+///     Err(PublishError::NotSent { .. }) => println!("it was not sent: try another broker"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Producer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    address: Arc<str>,
+    config: ProducerConfig,
+    outbox: Arc<Outbox>,
+    /// One permit for each byte that may be queued.
+    room: Arc<Semaphore>,
+    capacity: u32,
+    is_closing: AtomicBool,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Producer {
+    /// Connects to the broker at `address` (`host:port`; the name is resolved at each connect).
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when the first attempt fails; it is not repeated then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up.
+    pub async fn connect(address: impl Into<String>, config: ProducerConfig) -> Result<Self, ConnectError> {
+        let endpoint = endpoint(address.into(), &config);
+        let established = endpoint.establish().await?;
+        Ok(Self::start(endpoint, Some(established), config))
+    }
+
+    /// A producer that connects in the background and keeps trying.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
+    pub fn connect_lazily(address: impl Into<String>, config: ProducerConfig) -> Self {
+        Self::start(endpoint(address.into(), &config), None, config)
+    }
+
+    fn start(endpoint: ProducerEndpoint, first: Option<Established>, config: ProducerConfig) -> Self {
+        let address = Arc::clone(&endpoint.address);
+        let outbox = Arc::clone(&endpoint.outbox);
+        outbox.is_connected.store(first.is_some(), Ordering::Release);
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let at_once = Stop {
+            reconnecting: stop.clone(),
+            now: stop.clone(),
+        };
+        tasks.spawn(supervise(endpoint, first, at_once));
+        tasks.spawn(expire(Arc::clone(&outbox), config.publish_timeout, stop.clone()));
+        tasks.close();
+        let most = config.max_queued_bytes.min(Semaphore::MAX_PERMITS);
+        let capacity = u32::try_from(most).unwrap_or(u32::MAX).max(1);
+        Self {
+            shared: Arc::new(Shared {
+                address,
+                config,
+                outbox,
+                room: Arc::new(Semaphore::new(capacity as usize)),
+                capacity,
+                is_closing: AtomicBool::new(false),
+                tasks,
+                stop,
+            }),
+        }
+    }
+
+    /// The broker's address, as it was given.
+    pub fn address(&self) -> &str {
+        &self.shared.address
+    }
+
+    /// Whether there is a connection at this moment.
+    pub fn is_connected(&self) -> bool {
+        self.shared.outbox.is_connected.load(Ordering::Acquire)
+    }
+
+    /// Publishes one message; resolves when the broker has taken it in.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`], which tells whether the message may have been published.
+    ///
+    /// # Cancel safety
+    ///
+    /// A publish whose future is dropped before it was written is never sent. Later than that it cannot be undone.
+    pub async fn publish(&self, topic: &TopicName, body: Bytes) -> Result<(), PublishError> {
+        self.check_message(topic, &body)?;
+        let size = body.len();
+        let command = Command::Pub {
+            topic: topic.clone(),
+            body,
+        };
+        self.submit(topic, command, size).await
+    }
+
+    /// Publishes several messages at once, all or none; resolves when the broker has taken them in.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; among others when all messages together are larger than `max_body_size`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    pub async fn publish_many(&self, topic: &TopicName, bodies: Vec<Bytes>) -> Result<(), PublishError> {
+        if bodies.is_empty() {
+            return Err(PublishError::Empty { topic: topic.clone() });
+        }
+        let mut size = SIZE_LENGTH;
+        for body in &bodies {
+            self.check_message(topic, body)?;
+            size += SIZE_LENGTH + body.len();
+        }
+        check_size(topic, size, self.shared.config.connection.max_body_size)?;
+        let command = Command::Mpub {
+            topic: topic.clone(),
+            bodies,
+        };
+        self.submit(topic, command, size).await
+    }
+
+    /// Publishes one message that is delivered after `delay`, counted in whole milliseconds; resolves when the
+    /// broker has taken it in.
+    ///
+    /// nsqd refuses delays beyond its `--max-req-timeout`, 1 h by default.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`], which tells whether the message may have been published.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    pub async fn publish_after(
+        &self,
+        topic: &TopicName,
+        delay: Duration,
+        body: Bytes,
+    ) -> Result<(), PublishError> {
+        self.check_message(topic, &body)?;
+        let size = body.len();
+        let command = Command::Dpub {
+            topic: topic.clone(),
+            delay,
+            body,
+        };
+        self.submit(topic, command, size).await
+    }
+
+    /// Takes no further publishes, waits until each that is under way is confirmed or has failed, and closes the
+    /// connection. For all clones.
+    ///
+    /// It takes `publish_timeout` at most, since each publish does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Publishes are refused from the first poll on; dropping the future leaves the connection open.
+    pub async fn close(&self) {
+        let shared = &self.shared;
+        shared.is_closing.store(true, Ordering::Release);
+        // All room is free once nothing is queued or unconfirmed.
+        drop(shared.room.acquire_many(shared.capacity).await);
+        shared.stop.cancel();
+        shared.tasks.wait().await;
+    }
+
+    fn check_message(&self, topic: &TopicName, body: &Bytes) -> Result<(), PublishError> {
+        if body.is_empty() {
+            return Err(PublishError::Empty { topic: topic.clone() });
+        }
+        check_size(topic, body.len(), self.shared.config.connection.max_message_size)
+    }
+
+    async fn submit(&self, topic: &TopicName, command: Command, size: usize) -> Result<(), PublishError> {
+        let shared = &*self.shared;
+        if shared.is_closing.load(Ordering::Acquire) {
+            return Err(PublishError::Closed);
+        }
+        let begun = Instant::now();
+        let deadline = begun + shared.config.publish_timeout;
+        let not_sent = || PublishError::NotSent {
+            address: Arc::clone(&shared.address),
+            topic: topic.clone(),
+            waited: begun.elapsed(),
+        };
+
+        let cost = u32::try_from(size + PUBLISH_OVERHEAD).unwrap_or(u32::MAX);
+        let cost = cost.min(shared.capacity);
+        let (room, is_late) = match Arc::clone(&shared.room).try_acquire_many_owned(cost) {
+            Ok(room) => (room, false),
+            Err(_) => match timeout_at(deadline, Arc::clone(&shared.room).acquire_many_owned(cost)).await {
+                Ok(Ok(room)) => (room, true),
+                Ok(Err(_)) => return Err(PublishError::Closed),
+                Err(_) => return Err(not_sent()),
+            },
+        };
+        let Some(mut receipt) = shared.outbox.push(command, size, deadline, room) else {
+            return Err(PublishError::Closed);
+        };
+        // Deadlines are kept for the whole queue, which has them in order. Only a publish that waited for room
+        // has an earlier one than those before it, and looks after itself.
+        let outcome = if is_late {
+            match timeout_at(deadline, receipt.settled()).await {
+                Ok(outcome) => outcome,
+                Err(_) => receipt.give_up(no_answer(shared.config.publish_timeout)),
+            }
+        } else {
+            receipt.settled().await
+        };
+        outcome.map_err(|failure| {
+            let (address, topic) = (Arc::clone(&shared.address), topic.clone());
+            match failure {
+                Failure::Refused(cause) => PublishError::Refused {
+                    address,
+                    topic,
+                    cause,
+                },
+                Failure::Unconfirmed(reason) => PublishError::Unconfirmed {
+                    address,
+                    topic,
+                    reason,
+                },
+                Failure::NotSent => not_sent(),
+                Failure::Closed => PublishError::Closed,
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("address", &self.shared.address)
+            .field("is_connected", &self.is_connected())
+            .finish_non_exhaustive()
+    }
+}
+
+fn endpoint(address: String, config: &ProducerConfig) -> ProducerEndpoint {
+    ProducerEndpoint {
+        address: address.into(),
+        config: config.connection.clone(),
+        outbox: Arc::new(Outbox::new()),
+    }
+}
+
+fn check_size(topic: &TopicName, size: usize, limit: usize) -> Result<(), PublishError> {
+    if size > limit {
+        return Err(PublishError::TooLarge {
+            topic: topic.clone(),
+            size,
+            limit,
+        });
+    }
+    Ok(())
+}
+
+/// Fails publishes at their deadline, one task for all instead of a timer for each.
+///
+/// Nothing that is queued while this sleeps can be due before it wakes.
+async fn expire(outbox: Arc<Outbox>, publish_timeout: Duration, stop: CancellationToken) {
+    let reason = no_answer(publish_timeout);
+    loop {
+        let now = Instant::now();
+        let next = outbox.expire(now, &reason).unwrap_or(now + publish_timeout);
+        tokio::select! {
+            () = sleep_until(next) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn no_answer(publish_timeout: Duration) -> Arc<str> {
+    format!("no answer within {publish_timeout:?}").into()
+}

@@ -1,0 +1,9 @@
+//! What a user of the crate sees: against a scripted peer for everything that can go wrong, against a broker for the rest.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod connecting;
+mod consuming;
+mod peer;
+mod publishing;
+mod with_broker;

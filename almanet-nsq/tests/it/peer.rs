@@ -1,0 +1,180 @@
+//! A broker that does what a test tells it, on a real socket.
+
+use std::time::Duration;
+
+use almanet_nsq::{ChannelName, ConnectionConfig, MessageId, TopicName};
+use almanet_nsq_proto::{
+    Command, CommandDecoder, ErrorCode, Frame, Identify, IdentifyResponse, Limits, MAGIC_V2, Message, OK,
+    ProtocolError,
+};
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+/// Longer than anything here takes, so that a test that would hang fails instead.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn topic(name: &str) -> TopicName {
+    TopicName::new(name).unwrap()
+}
+
+pub(crate) fn channel(name: &str) -> ChannelName {
+    ChannelName::new(name).unwrap()
+}
+
+pub(crate) fn body(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+/// Reconnects fast, so that tests do not wait.
+pub(crate) fn quick() -> ConnectionConfig {
+    ConnectionConfig::default().reconnect_delay(Duration::from_millis(1)..=Duration::from_millis(20))
+}
+
+/// Waits for what must happen.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.unwrap()
+}
+
+pub(crate) fn id(number: u64) -> MessageId {
+    MessageId::from_number(number)
+}
+
+pub(crate) struct Peer {
+    listener: TcpListener,
+    pub(crate) address: String,
+    pub(crate) answer: IdentifyResponse,
+}
+
+impl Peer {
+    pub(crate) async fn bind() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let answer = IdentifyResponse {
+            max_rdy_count: 2500,
+            version: "scripted".to_owned(),
+            msg_timeout: 60_000,
+            ..IdentifyResponse::default()
+        };
+        Self {
+            listener,
+            address,
+            answer,
+        }
+    }
+
+    /// A connection on which nothing has been said.
+    pub(crate) async fn accept_silently(&self) -> TcpStream {
+        soon(self.listener.accept()).await.unwrap().0
+    }
+
+    /// A connection whose IDENTIFY has been answered.
+    pub(crate) async fn accept(&self) -> Conversation {
+        let mut stream = self.accept_silently().await;
+        let mut magic = [0; 4];
+        soon(stream.read_exact(&mut magic)).await.unwrap();
+        assert_eq!(&magic, MAGIC_V2);
+        let mut conversation = Conversation {
+            stream,
+            decoder: CommandDecoder::new(Limits::default()),
+            received: BytesMut::new(),
+            identify: Identify::default(),
+        };
+        let Some(Command::Identify(identify)) = conversation.next().await else {
+            panic!("the first command is not IDENTIFY");
+        };
+        conversation.identify = *identify;
+        let answer = serde_json::to_vec(&self.answer).unwrap();
+        conversation.send(Frame::Response(answer.into())).await;
+        conversation
+    }
+
+    /// A connection whose subscription has been confirmed.
+    pub(crate) async fn accept_subscriber(&self) -> Conversation {
+        let mut conversation = self.accept().await;
+        let Some(Command::Sub { .. }) = conversation.next().await else {
+            panic!("the second command is not SUB");
+        };
+        conversation.ok().await;
+        conversation
+    }
+}
+
+/// One connection, from the broker's side.
+pub(crate) struct Conversation {
+    pub(crate) stream: TcpStream,
+    decoder: CommandDecoder,
+    received: BytesMut,
+    pub(crate) identify: Identify,
+}
+
+impl Conversation {
+    /// The next command; `None` when the client has hung up.
+    pub(crate) async fn next(&mut self) -> Option<Command> {
+        loop {
+            if let Some(command) = self.decoder.decode(&mut self.received).unwrap() {
+                return Some(command);
+            }
+            match soon(self.stream.read_buf(&mut self.received)).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    pub(crate) async fn expect(&mut self, command: Command) {
+        assert_eq!(self.next().await, Some(command));
+    }
+
+    /// The body of the next command, which has to be PUB.
+    pub(crate) async fn published(&mut self) -> Bytes {
+        match self.next().await {
+            Some(Command::Pub { body, .. }) => body,
+            other => panic!("{other:?} is not PUB"),
+        }
+    }
+
+    pub(crate) async fn send(&mut self, frame: Frame) {
+        let mut wire = BytesMut::new();
+        frame.encode(&mut wire);
+        self.raw(&wire).await;
+    }
+
+    pub(crate) async fn ok(&mut self) {
+        self.send(Frame::Response(Bytes::from_static(OK))).await;
+    }
+
+    pub(crate) async fn error(&mut self, code: ErrorCode, text: &str) {
+        self.send(Frame::Error(ProtocolError::new(code, text))).await;
+    }
+
+    pub(crate) async fn message(&mut self, number: u64, body: &'static str) {
+        self.send(Frame::Message(Message {
+            timestamp: 1_700_000_000_000_000_000,
+            attempts: 1,
+            id: id(number),
+            body: Bytes::from_static(body.as_bytes()),
+        }))
+        .await;
+    }
+
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Says nothing more, and reads to the end so that the client can read everything that was said.
+    ///
+    /// A socket that is closed with unread bytes is reset, which can destroy what was sent before.
+    pub(crate) async fn hang_up(mut self) {
+        self.stream.shutdown().await.unwrap();
+        self.until_closed().await;
+    }
+
+    /// Waits until the client has hung up.
+    pub(crate) async fn until_closed(&mut self) {
+        while self.next().await.is_some() {}
+    }
+}
