@@ -1,1 +1,56 @@
-//! almanet-broker
+//! A broker for one machine that speaks [NSQ]'s TCP protocol.
+//!
+//! NSQ clients in any language work against it as against nsqd 1.3.0: topics and channels made by their first
+//! user, `#ephemeral`, RDY, messages in flight with timeouts, TOUCH, requeued and deferred messages, heartbeats,
+//! sampling, and nsqd's limits and error texts. It runs inside a process:
+//!
+//! ```
+//! use almanet_broker::{Broker, BrokerConfig};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), almanet_broker::StartError> {
+//! let broker = Broker::start(BrokerConfig::default()).await?;
+//! let address = broker.tcp_addr();
+//! # let _ = address;
+//! // Connect NSQ clients to `address`; then
+//! broker.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! or on its own, as the program `almanet-broker` with nsqd's flags.
+//!
+//! It serves development, tests and deployments of a single machine. It does not replicate, and it keeps messages
+//! in memory only; past one machine, the same clients run against nsqd and nsqlookupd.
+//!
+//! # Unlike nsqd
+//!
+//! - It sends as soon as it has nothing more to gather, and says so in its answer to IDENTIFY
+//!   (`flushes_when_idle`). The output buffer that a client asks for is checked and answered, but not waited for.
+//! - What a connection had in flight when it ended goes to other subscribers at once, not after the message timeout.
+//! - Memory is bounded ([`BrokerConfig::max_channel_depth`], [`BrokerConfig::max_memory`]): where nsqd writes to its
+//!   disk, publishers are refused with `E_PUB_FAILED`, `E_MPUB_FAILED` or `E_DPUB_FAILED`, and the log says which
+//!   limit it is. Ephemeral channels drop what comes beyond 10,000 waiting messages, as nsqd's do by default.
+//! - An ephemeral topic that has no channel, as a late reply to a caller that is gone makes one, keeps at most 10,000
+//!   messages and is removed 60 s after its last. nsqd keeps it until it is restarted.
+//! - The delay of a message that is deferred in a topic without a channel counts from when it was published; in nsqd
+//!   it counts from when the first channel is made.
+//! - A client that does not read gets no further messages once 1 MiB waits for it; they go to the others.
+//!
+//! [NSQ]: https://nsq.io
+
+mod broker;
+mod channel;
+mod client;
+mod config;
+mod error;
+mod limits;
+mod registry;
+mod server;
+mod step;
+mod timer;
+mod topic;
+
+pub use broker::Broker;
+pub use config::BrokerConfig;
+pub use error::StartError;

@@ -1,0 +1,84 @@
+//! `almanet-broker`: the broker as a program, with nsqd's flags.
+
+mod args;
+mod go_duration;
+
+use std::{
+    error::Error,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use almanet_broker::Broker;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Args;
+
+fn main() -> ExitCode {
+    run()
+}
+
+fn run() -> ExitCode {
+    let args = match Args::from_command_line(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version go to the standard output, mistakes to the standard error; a closed pipe is nobody's.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+        }
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let cause = error
+                .source()
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default();
+            let _ = writeln!(io::stderr(), "almanet-broker: {error}{cause}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
+    let signal = stop_signal()?;
+    let broker = Broker::start(args.into_config()).await?;
+    tracing::info!("messages are kept in memory only: what is not consumed is lost when this program ends");
+    signal.await;
+    tracing::info!("stopping");
+    broker.stop().await;
+    Ok(())
+}
+
+/// Resolves at SIGINT or SIGTERM.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Resolves at Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

@@ -1,0 +1,123 @@
+//! IDENTIFY: what a client asks for, checked in nsqd's order and refused in its words.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use almanet_nsq_proto::{ErrorCode, Identify, IdentifyResponse, ProtocolError};
+
+use crate::config::BrokerConfig;
+
+/// The nsqd version whose behaviour this is, and the broker's own.
+const VERSION: &str = concat!("1.3.0+almanet.", env!("CARGO_PKG_VERSION"));
+
+/// Milliseconds, as nsqd's `--min-output-buffer-timeout` and `--max-output-buffer-timeout`.
+const OUTPUT_BUFFER_TIMEOUTS: RangeInclusive<i64> = 25..=30_000;
+
+/// Bytes, from nsqd's smallest buffer to its `--max-output-buffer-size`.
+const OUTPUT_BUFFER_SIZES: RangeInclusive<i64> = 64..=65_536;
+
+const SAMPLE_RATES: RangeInclusive<i64> = 0..=99;
+
+/// The shortest heartbeat interval and message timeout that a client can ask for, in milliseconds.
+const SHORTEST: i64 = 1000;
+
+/// nsqd's default and maximum. The answer says it although nothing is compressed, as nsqd's does.
+const DEFLATE_LEVEL: i64 = 6;
+
+/// What holds for one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// `None` when the client wants no heartbeats.
+    pub(super) heartbeat_interval: Option<Duration>,
+    pub(super) message_timeout: Duration,
+    /// Percentage of messages, 0 for all.
+    pub(super) sample_rate: u8,
+    output_buffer_size: i64,
+    output_buffer_timeout: i64,
+}
+
+impl Settings {
+    pub(super) fn new(config: &BrokerConfig) -> Self {
+        Self {
+            heartbeat_interval: Some(config.heartbeat_interval),
+            message_timeout: config.message_timeout,
+            sample_rate: 0,
+            output_buffer_size: 16 * 1024,
+            output_buffer_timeout: 250,
+        }
+    }
+
+    /// Applies what the client asks for. The output buffer is only checked: this broker holds nothing back.
+    pub(super) fn apply(&mut self, identify: &Identify, config: &BrokerConfig) -> Result<(), ProtocolError> {
+        match identify.heartbeat_interval.unwrap_or(0) {
+            0 => {}
+            -1 => self.heartbeat_interval = None,
+            interval if (SHORTEST..=millis(config.max_heartbeat_interval)).contains(&interval) => {
+                self.heartbeat_interval = Some(duration(interval));
+            }
+            interval => return Err(invalid("heartbeat interval", interval)),
+        }
+        match identify.output_buffer_timeout.unwrap_or(0) {
+            0 => {}
+            -1 => self.output_buffer_timeout = 0,
+            timeout if OUTPUT_BUFFER_TIMEOUTS.contains(&timeout) => self.output_buffer_timeout = timeout,
+            timeout => return Err(invalid("output buffer timeout", timeout)),
+        }
+        match identify.output_buffer_size.unwrap_or(0) {
+            0 => {}
+            -1 => {
+                self.output_buffer_size = 1;
+                self.output_buffer_timeout = 0;
+            }
+            size if OUTPUT_BUFFER_SIZES.contains(&size) => self.output_buffer_size = size,
+            size => return Err(invalid("output buffer size", size)),
+        }
+        let sample_rate = identify.sample_rate.unwrap_or(0);
+        self.sample_rate = u8::try_from(sample_rate)
+            .ok()
+            .filter(|_| SAMPLE_RATES.contains(&sample_rate))
+            .ok_or_else(|| invalid("sample rate", sample_rate))?;
+        match identify.msg_timeout.unwrap_or(0) {
+            0 => {}
+            timeout if (SHORTEST..=millis(config.max_message_timeout)).contains(&timeout) => {
+                self.message_timeout = duration(timeout);
+            }
+            timeout => return Err(invalid("msg timeout", timeout)),
+        }
+        Ok(())
+    }
+
+    /// What the client gets to hear when it asked for feature negotiation.
+    pub(super) fn response(&self, config: &BrokerConfig) -> IdentifyResponse {
+        IdentifyResponse {
+            max_rdy_count: i64::try_from(config.max_ready_count).unwrap_or(i64::MAX),
+            version: VERSION.to_owned(),
+            max_msg_timeout: millis(config.max_message_timeout),
+            msg_timeout: millis(self.message_timeout),
+            tls_v1: false,
+            deflate: false,
+            deflate_level: DEFLATE_LEVEL,
+            max_deflate_level: DEFLATE_LEVEL,
+            snappy: false,
+            sample_rate: i64::from(self.sample_rate),
+            auth_required: false,
+            output_buffer_size: self.output_buffer_size,
+            output_buffer_timeout: self.output_buffer_timeout,
+            flushes_when_idle: true,
+        }
+    }
+}
+
+fn invalid(field: &str, value: i64) -> ProtocolError {
+    ProtocolError::new(
+        ErrorCode::BadBody,
+        format!("IDENTIFY {field} ({value}) is invalid"),
+    )
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn duration(millis: i64) -> Duration {
+    Duration::from_millis(millis.unsigned_abs())
+}

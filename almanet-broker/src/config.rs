@@ -1,0 +1,179 @@
+//! What a broker can be told: where it listens, and its limits.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use almanet_nsq_proto::Limits;
+
+/// The settings of a [`Broker`](crate::Broker).
+///
+/// The defaults are nsqd's wherever nsqd has the setting.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use almanet_broker::BrokerConfig;
+///
+/// let config = BrokerConfig::default()
+///     .tcp_address(([127, 0, 0, 1], 4150).into())
+///     .message_timeout(Duration::from_secs(10))
+///     .max_channel_depth(10_000);
+/// # let _ = config;
+/// ```
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    pub(crate) tcp_address: SocketAddr,
+    pub(crate) max_message_size: usize,
+    pub(crate) max_body_size: usize,
+    pub(crate) max_ready_count: u64,
+    pub(crate) message_timeout: Duration,
+    pub(crate) max_message_timeout: Duration,
+    pub(crate) max_requeue_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) max_heartbeat_interval: Duration,
+    pub(crate) max_channel_depth: usize,
+    pub(crate) max_memory: usize,
+    pub(crate) max_connections: usize,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            tcp_address: (Ipv4Addr::LOCALHOST, 0).into(),
+            max_message_size: limits.max_message_size,
+            max_body_size: limits.max_body_size,
+            max_ready_count: 2500,
+            message_timeout: Duration::from_secs(60),
+            max_message_timeout: Duration::from_secs(15 * 60),
+            max_requeue_timeout: Duration::from_secs(60 * 60),
+            heartbeat_interval: Duration::from_secs(30),
+            max_heartbeat_interval: Duration::from_secs(60),
+            max_channel_depth: 1 << 20,
+            max_memory: 1 << 30,
+            max_connections: 10_000,
+        }
+    }
+}
+
+impl BrokerConfig {
+    /// Where to listen for NSQ clients.
+    ///
+    /// The default is `127.0.0.1:0`: a free port, so that brokers in tests and beside an nsqd do not collide,
+    /// and loopback only, since the broker does not ask who connects.
+    #[must_use]
+    pub fn tcp_address(mut self, address: SocketAddr) -> Self {
+        self.tcp_address = address;
+        self
+    }
+
+    /// The largest message in bytes. The default is 1 MiB, as nsqd's `--max-msg-size`.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = bytes;
+        self
+    }
+
+    /// The largest body of IDENTIFY, AUTH and MPUB in bytes. The default is 5 MiB, as nsqd's `--max-body-size`.
+    #[must_use]
+    pub fn max_body_size(mut self, bytes: usize) -> Self {
+        self.max_body_size = bytes;
+        self
+    }
+
+    /// The largest RDY count that a client may send. The default is 2500, as nsqd's `--max-rdy-count`.
+    #[must_use]
+    pub fn max_ready_count(mut self, count: u64) -> Self {
+        self.max_ready_count = count;
+        self
+    }
+
+    /// How long a subscriber has to answer a message before it is delivered again, unless it asks otherwise.
+    ///
+    /// The default is 60 s, as nsqd's `--msg-timeout`.
+    #[must_use]
+    pub fn message_timeout(mut self, timeout: Duration) -> Self {
+        self.message_timeout = timeout;
+        self
+    }
+
+    /// The longest message timeout that a client may ask for, and the longest time that TOUCH can keep a message
+    /// in flight. The default is 15 min, as nsqd's `--max-msg-timeout`.
+    #[must_use]
+    pub fn max_message_timeout(mut self, timeout: Duration) -> Self {
+        self.max_message_timeout = timeout;
+        self
+    }
+
+    /// The longest delay of REQ (longer ones are cut to it) and of DPUB (longer ones are refused).
+    ///
+    /// The default is 1 h, as nsqd's `--max-req-timeout`.
+    #[must_use]
+    pub fn max_requeue_timeout(mut self, timeout: Duration) -> Self {
+        self.max_requeue_timeout = timeout;
+        self
+    }
+
+    /// The time between heartbeats to a client that does not ask for another. The default is 30 s, as in nsqd.
+    ///
+    /// A client that sends no command for two intervals is closed.
+    #[must_use]
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.heartbeat_interval = interval;
+        self
+    }
+
+    /// The longest heartbeat interval that a client may ask for; the shortest is 1 s.
+    ///
+    /// The default is 60 s, as nsqd's `--max-heartbeat-interval`.
+    #[must_use]
+    pub fn max_heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.max_heartbeat_interval = interval;
+        self
+    }
+
+    /// How many messages may wait in one channel (or in a topic that has no channel yet), deferred ones included.
+    ///
+    /// Beyond it, publishers are refused with `E_PUB_FAILED` (`E_MPUB_FAILED`, `E_DPUB_FAILED`), where nsqd would
+    /// write to its disk. So an MPUB of more messages than this is always refused. The default is 1,048,576: room
+    /// for an hour's outage of a consumer of 290 messages per second.
+    ///
+    /// An ephemeral channel keeps at most 10,000 of them (nsqd's default for its queue in memory) and drops what
+    /// comes then, as nsqd does.
+    #[must_use]
+    pub fn max_channel_depth(mut self, messages: usize) -> Self {
+        self.max_channel_depth = messages;
+        self
+    }
+
+    /// How many bytes all waiting messages may take together.
+    ///
+    /// Each waiting message counts its body and 96 bytes of bookkeeping, in each channel that holds it; each topic
+    /// and each channel count 1 KiB. Messages in flight do not count: RDY limits them. Beyond it, publishers of
+    /// messages that would have to wait are refused as for [`max_channel_depth`](Self::max_channel_depth), and
+    /// no topic or channel is created. The default is 1 GiB: a small part of a server's memory.
+    #[must_use]
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.max_memory = bytes;
+        self
+    }
+
+    /// How many clients may be connected at a time; further ones get an error frame and are closed.
+    ///
+    /// The default is 10,000: more than one machine's services need, and within what a process may commonly open.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            max_message_size: self.max_message_size,
+            max_body_size: self.max_body_size,
+            ..Limits::default()
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The bounds on memory, and how reaching one is told.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use almanet_nsq_proto::{ChannelName, Message, TopicName};
+use parking_lot::Mutex;
+
+/// How many messages an ephemeral channel keeps: nsqd's default `--mem-queue-size`.
+pub(crate) const EPHEMERAL_DEPTH: usize = 10_000;
+
+/// What a topic or a channel counts, in bytes.
+pub(crate) const ROOM_COST: usize = 1024;
+
+/// What a waiting message takes beside its body, in bytes.
+const MESSAGE_OVERHEAD: usize = 96;
+
+/// The least time between two log lines about one limit.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a waiting message counts, in bytes.
+pub(crate) fn cost(message: &Message) -> usize {
+    body_cost(message.body.len())
+}
+
+/// What a waiting message with a body of `length` bytes counts, in bytes.
+pub(crate) fn body_cost(length: usize) -> usize {
+    length + MESSAGE_OVERHEAD
+}
+
+/// How many bytes wait in all topics together.
+///
+/// The limit is looked at before a message is taken in and counted afterwards, so publishers at the very same
+/// moment can exceed it by what each of them publishes at once.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Memory {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            used: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit
+    }
+
+    pub(crate) fn charge(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn release(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// The limit that a publisher or subscriber ran into.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LimitReached {
+    #[error("channel {channel} of topic {topic} is full: max_channel_depth is {limit} messages")]
+    ChannelDepth {
+        topic: TopicName,
+        channel: ChannelName,
+        limit: usize,
+    },
+    #[error("topic {topic} has no channel and is full: max_channel_depth is {limit} messages")]
+    TopicDepth { topic: TopicName, limit: usize },
+    #[error("the broker is full: max_memory is {limit} bytes")]
+    Memory { limit: usize },
+}
+
+/// Writes about limits into the log, but not for each refused message.
+#[derive(Debug, Default)]
+pub(crate) struct LimitLog {
+    depth: Mutex<Option<Instant>>,
+    memory: Mutex<Option<Instant>>,
+}
+
+impl LimitLog {
+    pub(crate) fn report(&self, reached: &LimitReached, now: Instant) {
+        let last = match reached {
+            LimitReached::ChannelDepth { .. } | LimitReached::TopicDepth { .. } => &self.depth,
+            LimitReached::Memory { .. } => &self.memory,
+        };
+        let mut last = last.lock();
+        if last.is_none_or(|last| now.saturating_duration_since(last) >= REPORT_INTERVAL) {
+            *last = Some(now);
+            tracing::warn!("refusing: {reached}");
+        }
+    }
+}

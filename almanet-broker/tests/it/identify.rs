@@ -1,0 +1,115 @@
+//! IDENTIFY: negotiation, and what is refused.
+
+use crate::support::{Target, identify};
+
+#[tokio::test]
+async fn without_negotiation_the_answer_is_ok() {
+    let target = Target::start().await;
+    let mut client = target.client().await;
+    client
+        .send(&identify(r#"{"client_id":"me","hostname":null}"#))
+        .await;
+    client.expect_response("OK").await;
+    client.send(&identify("{}")).await;
+    client.expect_response("OK").await;
+}
+
+#[tokio::test]
+async fn negotiation_is_answered_with_what_holds() {
+    let target = Target::start().await;
+    let mut client = target.client().await;
+    client
+        .send(&identify(
+            r#"{"feature_negotiation":true,"msg_timeout":2000,"sample_rate":10,"output_buffer_size":-1,
+                "heartbeat_interval":5000,"unknown":[1]}"#,
+        ))
+        .await;
+    let (kind, data) = client.frame().await;
+    assert_eq!(kind, 0);
+    let mut answer: serde_json::Value = serde_json::from_slice(&data).unwrap();
+    let version = answer["version"].take();
+    assert!(version.as_str().unwrap().starts_with("1.3.0"), "{version}");
+    let flushes = answer.as_object_mut().unwrap().remove("flushes_when_idle");
+    assert_eq!(flushes.is_some(), target.is_embedded());
+    assert_eq!(
+        answer,
+        serde_json::json!({
+            "max_rdy_count": 2500, "version": null, "max_msg_timeout": 900_000, "msg_timeout": 2000,
+            "tls_v1": false, "deflate": false, "deflate_level": 6, "max_deflate_level": 6, "snappy": false,
+            "sample_rate": 10, "auth_required": false, "output_buffer_size": 1, "output_buffer_timeout": 0
+        })
+    );
+}
+
+#[tokio::test]
+async fn the_defaults_are_nsqds() {
+    let target = Target::start().await;
+    let mut client = target.client().await;
+    client.send(&identify(r#"{"feature_negotiation":true}"#)).await;
+    let (_, data) = client.frame().await;
+    let answer: serde_json::Value = serde_json::from_slice(&data).unwrap();
+    assert_eq!(answer["msg_timeout"], 60_000);
+    assert_eq!(answer["output_buffer_size"], 16_384);
+    assert_eq!(answer["output_buffer_timeout"], 250);
+    assert_eq!(answer["sample_rate"], 0);
+}
+
+#[tokio::test]
+async fn values_out_of_range_are_refused_in_nsqds_words() {
+    let target = Target::start().await;
+    for (field, value, words) in [
+        ("heartbeat_interval", 100, "heartbeat interval (100)"),
+        ("heartbeat_interval", -2, "heartbeat interval (-2)"),
+        ("heartbeat_interval", 60_001, "heartbeat interval (60001)"),
+        ("output_buffer_timeout", 24, "output buffer timeout (24)"),
+        ("output_buffer_timeout", 30_001, "output buffer timeout (30001)"),
+        ("output_buffer_size", 63, "output buffer size (63)"),
+        ("output_buffer_size", 65_537, "output buffer size (65537)"),
+        ("sample_rate", 100, "sample rate (100)"),
+        ("sample_rate", -1, "sample rate (-1)"),
+        ("msg_timeout", 999, "msg timeout (999)"),
+        ("msg_timeout", 900_001, "msg timeout (900001)"),
+    ] {
+        let mut client = target.client().await;
+        client.send(&identify(&format!(r#"{{"{field}":{value}}}"#))).await;
+        client
+            .expect_fatal(&format!("E_BAD_BODY IDENTIFY {words} is invalid"))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn values_at_the_ends_of_their_ranges_are_taken() {
+    let target = Target::start().await;
+    for fields in [
+        r#""heartbeat_interval":1000,"output_buffer_timeout":25,"output_buffer_size":64,"msg_timeout":1000"#,
+        r#""heartbeat_interval":60000,"output_buffer_timeout":30000,"output_buffer_size":65536,"sample_rate":99"#,
+        r#""heartbeat_interval":-1,"output_buffer_timeout":-1,"output_buffer_size":-1,"msg_timeout":900000"#,
+        r#""heartbeat_interval":0,"output_buffer_timeout":0,"output_buffer_size":0,"msg_timeout":0"#,
+    ] {
+        let mut client = target.client().await;
+        client.send(&identify(&format!("{{{fields}}}"))).await;
+        client.expect_response("OK").await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_is_refused() {
+    let target = Target::start().await;
+    for (body, words) in [
+        (
+            &b"IDENTIFY\n\0\0\0\x01{"[..],
+            "IDENTIFY failed to decode JSON body",
+        ),
+        (b"IDENTIFY\n\0\0\0\0", "IDENTIFY invalid body size 0"),
+        (b"IDENTIFY\n\xff\xff\xff\xff", "IDENTIFY invalid body size -1"),
+        (
+            b"IDENTIFY\n\0\x50\0\x01",
+            "IDENTIFY body too big 5242881 > 5242880",
+        ),
+    ] {
+        let mut client = target.client().await;
+        client.send(body).await;
+        client.expect_fatal(&format!("E_BAD_BODY {words}")).await;
+    }
+}

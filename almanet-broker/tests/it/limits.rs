@@ -1,0 +1,140 @@
+//! What is beyond the broker's memory. Embedded only: nsqd writes to its disk instead.
+
+use almanet_broker::BrokerConfig;
+
+use crate::support::{Target, publish, publish_deferred, publish_many, unique};
+
+#[tokio::test]
+async fn a_full_channel_refuses_publishers_and_takes_messages_again_when_it_is_not() {
+    let target = Target::embedded(BrokerConfig::default().max_channel_depth(2)).await;
+    let topic = unique("full");
+    let mut subscriber = target.subscriber(&topic, "c", 0).await;
+    subscriber.expect_quiet().await;
+    let mut publisher = target.client().await;
+    publisher.publish(&topic, b"1").await;
+    let full = format!("failed channel c of topic {topic} is full: max_channel_depth is 2 messages");
+
+    publisher.send(&publish_many(&topic, &[b"2", b"3"])).await;
+    publisher
+        .expect_fatal(&format!("E_MPUB_FAILED MPUB {full}"))
+        .await;
+
+    let mut publisher = target.client().await;
+    publisher.send(&publish_deferred(&topic, 60_000, b"2")).await;
+    publisher.expect_response("OK").await;
+    publisher.send(&publish_deferred(&topic, 1, b"3")).await;
+    publisher
+        .expect_fatal(&format!("E_DPUB_FAILED DPUB {full}"))
+        .await;
+
+    let mut publisher = target.client().await;
+    publisher.send(&publish(&topic, b"3")).await;
+    publisher.expect_fatal(&format!("E_PUB_FAILED PUB {full}")).await;
+
+    subscriber.send(b"RDY 2\n").await;
+    let id = subscriber.message().await.id;
+    subscriber.send(format!("FIN {id}\n").as_bytes()).await;
+    let mut publisher = target.client().await;
+    publisher.publish(&topic, b"4").await;
+    assert_eq!(subscriber.message().await.body, b"4");
+}
+
+#[tokio::test]
+async fn a_topic_without_a_channel_is_bounded_too() {
+    let target = Target::embedded(BrokerConfig::default().max_channel_depth(1)).await;
+    let topic = unique("waiting");
+    let mut publisher = target.client().await;
+    publisher.publish(&topic, b"1").await;
+    publisher.send(&publish(&topic, b"2")).await;
+    publisher
+        .expect_fatal(&format!(
+            "E_PUB_FAILED PUB failed topic {topic} has no channel and is full: max_channel_depth is 1 messages"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn memory_that_is_full_refuses_what_would_wait_and_nothing_else() {
+    let target = Target::embedded(BrokerConfig::default().max_memory(50_000)).await;
+    let (idle, busy) = (unique("idle"), unique("busy"));
+    let mut consumer = target.subscriber(&busy, "c", 10).await;
+    consumer.expect_quiet().await;
+    let mut publisher = target.client().await;
+    let body = vec![b'x'; 20_000];
+    publisher.publish(&idle, &body).await;
+    publisher.publish(&idle, &body).await;
+    publisher.send(&publish(&idle, &body)).await;
+    publisher
+        .expect_fatal("E_PUB_FAILED PUB failed the broker is full: max_memory is 50000 bytes")
+        .await;
+
+    let mut publisher = target.client().await;
+    publisher.publish(&busy, &body).await;
+    assert_eq!(consumer.message().await.body, body);
+
+    // What waited is consumed, and there is room again.
+    let mut drain = target.subscriber(&idle, "c", 10).await;
+    for _ in 0..2 {
+        let id = drain.message().await.id;
+        drain.send(format!("FIN {id}\n").as_bytes()).await;
+    }
+    drain.send(b"RDY 0\n").await;
+    drain.expect_quiet().await;
+    publisher.publish(&idle, &body).await;
+}
+
+#[tokio::test]
+async fn topics_take_memory_and_are_bounded_by_it() {
+    let target = Target::embedded(BrokerConfig::default().max_memory(10_000)).await;
+    let mut publisher = target.client().await;
+    let mut created = 0;
+    loop {
+        publisher.send(&publish(&unique("topic"), b"x")).await;
+        let (kind, data) = publisher.frame().await;
+        if kind == 1 {
+            let words = String::from_utf8(data).unwrap();
+            assert_eq!(
+                words,
+                "E_PUB_FAILED PUB failed the broker is full: max_memory is 10000 bytes"
+            );
+            break;
+        }
+        created += 1;
+        assert!(created < 10);
+    }
+    let mut client = target.client().await;
+    client
+        .send(format!("SUB {} c\n", unique("topic")).as_bytes())
+        .await;
+    client
+        .expect_fatal("E_SUB_FAILED SUB failed the broker is full: max_memory is 10000 bytes")
+        .await;
+}
+
+#[tokio::test]
+async fn a_full_ephemeral_channel_drops_and_publishers_do_not_notice() {
+    let target = Target::embedded(BrokerConfig::default().max_channel_depth(2)).await;
+    let topic = unique("dropping");
+    let mut subscriber = target.subscriber(&topic, "c#ephemeral", 0).await;
+    subscriber.expect_quiet().await;
+    let mut publisher = target.client().await;
+    for body in [b"1", b"2", b"3"] {
+        publisher.publish(&topic, body).await;
+    }
+    subscriber.send(b"RDY 10\n").await;
+    assert_eq!(subscriber.message().await.body, b"1");
+    assert_eq!(subscriber.message().await.body, b"2");
+    subscriber.expect_quiet().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_told_so_and_closed() {
+    let target = Target::embedded(BrokerConfig::default().max_connections(1)).await;
+    let mut first = target.client().await;
+    first.expect_quiet().await;
+    let mut second = target.silent_client().await;
+    second
+        .expect_fatal("E_TOO_MANY_CONNECTIONS the broker has 1 connections, its limit")
+        .await;
+    first.expect_quiet().await;
+}

@@ -1,0 +1,23 @@
+//! The broker's behaviour in bytes over TCP.
+//!
+//! With `ALMANET_TEST_NSQD=host:port` in the environment, all tests but those about deliberate differences run against
+//! that nsqd instead.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod heartbeat;
+mod identify;
+mod lifecycle;
+mod limits;
+mod peers;
+mod publish;
+mod refusals;
+mod subscribe;
+mod support;
+mod timeouts;
