@@ -1,7 +1,8 @@
-//! Against a real broker: the nsqd whose address is in `ALMANET_TEST_NSQD`. Without it these tests have nothing to do.
+//! Against a real broker: an embedded one, or the nsqd whose address is in `ALMANET_TEST_NSQD`.
 
 use std::time::Duration;
 
+use almanet_broker::{Broker, BrokerConfig};
 use almanet_nsq::{
     ConnectionConfig, Consumer, ConsumerConfig, Delivery, ErrorCode, Producer, ProducerConfig, PublishError,
     TopicName,
@@ -11,8 +12,34 @@ use futures_util::future::join_all;
 
 use crate::peer::{body, channel, quick, soon, topic};
 
-fn node() -> Option<String> {
-    std::env::var("ALMANET_TEST_NSQD").ok()
+/// A broker, and where it is.
+struct Node {
+    address: String,
+    _embedded: Option<Broker>,
+}
+
+impl std::ops::Deref for Node {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.address
+    }
+}
+
+async fn node() -> Node {
+    match std::env::var("ALMANET_TEST_NSQD") {
+        Ok(address) => Node {
+            address,
+            _embedded: None,
+        },
+        Err(_) => {
+            let broker = Broker::start(BrokerConfig::default()).await.unwrap();
+            Node {
+                address: broker.tcp_addr().to_string(),
+                _embedded: Some(broker),
+            }
+        }
+    }
 }
 
 /// A topic that no other run uses, and that the broker forgets.
@@ -40,7 +67,7 @@ async fn next(consumer: &mut Consumer) -> Delivery {
 
 #[tokio::test]
 async fn what_is_published_is_delivered_once_each() {
-    let Some(node) = node() else { return };
+    let node = node().await;
     const COUNT: usize = 10_000;
     let topic = unique_topic();
     let mut consumer = consumer(&node, &topic, 256).await;
@@ -66,7 +93,7 @@ async fn what_is_published_is_delivered_once_each() {
 
 #[tokio::test]
 async fn several_and_deferred_messages_arrive() {
-    let Some(node) = node() else { return };
+    let node = node().await;
     let topic = unique_topic();
     let mut consumer = consumer(&node, &topic, 16).await;
     let producer = producer(&node).await;
@@ -93,7 +120,7 @@ async fn several_and_deferred_messages_arrive() {
 
 #[tokio::test]
 async fn a_requeued_or_dropped_message_comes_again_at_once() {
-    let Some(node) = node() else { return };
+    let node = node().await;
     let topic = unique_topic();
     let mut consumer = consumer(&node, &topic, 1).await;
     let producer = producer(&node).await;
@@ -118,7 +145,7 @@ async fn a_requeued_or_dropped_message_comes_again_at_once() {
 
 #[tokio::test]
 async fn what_a_closing_consumer_was_sent_goes_to_the_next_one_at_once() {
-    let Some(node) = node() else { return };
+    let node = node().await;
     let topic = unique_topic();
     let mut leaving = consumer(&node, &topic, 10).await;
     let producer = producer(&node).await;
@@ -145,11 +172,11 @@ async fn what_a_closing_consumer_was_sent_goes_to_the_next_one_at_once() {
 
 #[tokio::test]
 async fn a_message_that_only_the_broker_finds_too_large_is_refused_with_its_words() {
-    let Some(node) = node() else { return };
+    let node = node().await;
     let topic = unique_topic();
     let connection = quick().max_message_size(64 * 1024 * 1024);
     let config = ProducerConfig::default().connection(connection);
-    let producer = soon(Producer::connect(&node, config)).await.unwrap();
+    let producer = soon(Producer::connect(&*node, config)).await.unwrap();
     let too_long = Duration::from_secs(30 * 24 * 60 * 60);
     let refused = soon(producer.publish_after(&topic, too_long, body("x"))).await;
     let Err(PublishError::Refused { cause, .. }) = refused else {
@@ -161,11 +188,11 @@ async fn a_message_that_only_the_broker_finds_too_large_is_refused_with_its_word
 
 #[tokio::test]
 async fn a_connection_lives_through_its_heartbeats() {
-    let Some(node) = node() else { return };
+    let node = node().await;
     let topic = unique_topic();
     let connection = ConnectionConfig::default().heartbeat_interval(Duration::from_secs(1));
     let config = ConsumerConfig::default().connection(connection);
-    let connecting = Consumer::connect([&node], topic.clone(), channel("c#ephemeral"), config);
+    let connecting = Consumer::connect([&*node], topic.clone(), channel("c#ephemeral"), config);
     let mut consumer = soon(connecting).await.unwrap();
     let producer = producer(&node).await;
     // Longer than the two intervals after which either side gives a silent peer up.
