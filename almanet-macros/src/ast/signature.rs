@@ -1,0 +1,210 @@
+//! What a procedure takes and returns, read from the function's signature.
+
+use syn::{
+    FnArg, GenericArgument, Ident, Pat, PatIdent, PathArguments, Receiver, ReturnType, Type, TypeReference,
+};
+
+use super::{owned::check_owned, procedure::Home};
+use crate::{diagnostics::Diagnostics, paths::last_segment};
+
+/// What a procedure takes and returns.
+pub(crate) struct Signature {
+    pub(crate) receiver: bool,
+    pub(crate) context: Option<Passing>,
+    /// What makes up the payload.
+    pub(crate) arguments: Vec<Argument>,
+    pub(crate) returns: Returns,
+}
+
+/// How the function takes its `Context`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Passing {
+    Value,
+    Reference,
+}
+
+/// One value of the payload.
+pub(crate) struct Argument {
+    pub(crate) ident: Ident,
+    pub(crate) ty: Type,
+}
+
+/// What the function's future resolves to.
+pub(crate) enum Returns {
+    Nothing,
+    Value(Type),
+    /// `Result<T, E>`, with both types in sight.
+    Result {
+        value: Box<Type>,
+        error: Box<Type>,
+    },
+    /// Something else called `Result`, as `std::io::Result<T>` is.
+    Alias(Type),
+}
+
+impl Signature {
+    pub(crate) fn new(home: Home<'_>, signature: &syn::Signature, diagnostics: &mut Diagnostics) -> Self {
+        check_qualifiers(signature, diagnostics);
+        let mut read = Self {
+            receiver: false,
+            context: None,
+            arguments: Vec::new(),
+            returns: Returns::Nothing,
+        };
+        let mut typed = 0;
+        for input in &signature.inputs {
+            match input {
+                FnArg::Receiver(receiver) => {
+                    read.receiver = true;
+                    check_receiver(home, receiver, diagnostics);
+                }
+                FnArg::Typed(argument) => {
+                    match passing(&argument.ty, typed, diagnostics) {
+                        Some(passing) => read.context = Some(passing),
+                        None => read
+                            .arguments
+                            .extend(payload(&argument.pat, &argument.ty, diagnostics)),
+                    }
+                    typed += 1;
+                }
+            }
+        }
+        read.returns = returns(&signature.output, diagnostics);
+        read
+    }
+}
+
+/// Checks what stands before the arguments: `async`, generic parameters, ...
+fn check_qualifiers(signature: &syn::Signature, diagnostics: &mut Diagnostics) {
+    if signature.asyncness.is_none() {
+        diagnostics.at(
+            signature.fn_token,
+            "a procedure is an async function: add `async` before `fn`",
+        );
+    }
+    if let Some(token) = &signature.unsafety {
+        diagnostics.at(token, "anybody can call a procedure: remove `unsafe`");
+    }
+    if let Some(abi) = &signature.abi {
+        diagnostics.at(
+            abi,
+            "a procedure is called by name over the network: remove `extern`",
+        );
+    }
+    if !signature.generics.params.is_empty() {
+        diagnostics.at(
+            &signature.generics,
+            "a procedure has no generic parameters, because its callers only know its name: write the types themselves",
+        );
+    }
+}
+
+fn check_receiver(home: Home<'_>, receiver: &Receiver, diagnostics: &mut Diagnostics) {
+    match home {
+        Home::Impl(_) if receiver.reference.is_none() || receiver.colon_token.is_some() => {
+            diagnostics.at(receiver, "all calls share the service's state: take `&self`");
+        }
+        Home::Impl(_) => {
+            if let Some(mutability) = &receiver.mutability {
+                diagnostics.at(
+                    mutability,
+                    "all calls share the service's state: take `&self`, and keep what changes in a `Mutex` or an atomic",
+                );
+            }
+        }
+        Home::Alone | Home::Module(_) => diagnostics.at(
+            receiver,
+            "a method is a procedure only inside of a service: put `#[service(prepath = \"net.example\")]` on the \
+             `impl` block and a bare `#[procedure]` on the method",
+        ),
+    }
+}
+
+/// How the context is passed, when `ty` is it. It must be the first of the typed arguments.
+fn passing(ty: &Type, position: usize, diagnostics: &mut Diagnostics) -> Option<Passing> {
+    let is_context =
+        |ty: &Type| last_segment(ty).is_some_and(|last| last.ident == "Context" && last.arguments.is_none());
+    let passing = match ty {
+        Type::Reference(TypeReference { elem, mutability, .. }) if is_context(elem) => {
+            if let Some(mutability) = mutability {
+                diagnostics.at(
+                    mutability,
+                    "a context is not changed: take `Context` or `&Context`",
+                );
+            }
+            Passing::Reference
+        }
+        ty if is_context(ty) => Passing::Value,
+        _ => return None,
+    };
+    if position > 0 {
+        diagnostics.at(
+            ty,
+            "there is one context, and it comes first: move it before the payload",
+        );
+    }
+    Some(passing)
+}
+
+fn payload(pattern: &Pat, ty: &Type, diagnostics: &mut Diagnostics) -> Option<Argument> {
+    check_owned(ty, "a payload is owned", diagnostics);
+    match pattern {
+        Pat::Ident(PatIdent {
+            ident,
+            by_ref: None,
+            subpat: None,
+            ..
+        }) => Some(Argument {
+            ident: ident.clone(),
+            ty: ty.clone(),
+        }),
+        Pat::Wild(wild) => {
+            diagnostics.at(
+                wild,
+                "callers see the names of arguments: write one that begins with `_`, such as `_name`",
+            );
+            None
+        }
+        other => {
+            diagnostics.at(
+                other,
+                "callers see the names of arguments: write a plain name, and take the value apart inside of the function",
+            );
+            None
+        }
+    }
+}
+
+fn returns(output: &ReturnType, diagnostics: &mut Diagnostics) -> Returns {
+    let ReturnType::Type(_, ty) = output else {
+        return Returns::Nothing;
+    };
+    check_owned(ty, "what a procedure returns is owned", diagnostics);
+    if matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty()) {
+        return Returns::Nothing;
+    }
+    match last_segment(ty) {
+        Some(last) if last.ident == "Result" => match two_types(&last.arguments) {
+            Some((value, error)) => Returns::Result {
+                value: Box::new(value),
+                error: Box::new(error),
+            },
+            None => Returns::Alias((**ty).clone()),
+        },
+        _ => Returns::Value((**ty).clone()),
+    }
+}
+
+/// `T` and `E` of `<T, E>`.
+fn two_types(arguments: &PathArguments) -> Option<(Type, Type)> {
+    let PathArguments::AngleBracketed(arguments) = arguments else {
+        return None;
+    };
+    let mut arguments = arguments.args.iter();
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some(GenericArgument::Type(value)), Some(GenericArgument::Type(error)), None) => {
+            Some((value.clone(), error.clone()))
+        }
+        _ => None,
+    }
+}

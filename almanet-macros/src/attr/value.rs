@@ -1,0 +1,180 @@
+//! Reading one option: what it should look like, and what to say when it looks otherwise.
+
+use std::time::Duration;
+
+use syn::{Expr, ExprLit, Ident, Lit, LitInt, LitStr, Meta, Token, punctuated::Punctuated};
+
+use super::list::option_name;
+use crate::{diagnostics::Diagnostics, validate};
+
+/// The value of `name = value`; anything else is noted, with `example` as what to write.
+fn value<'a>(meta: &'a Meta, kind: &str, example: &str, diagnostics: &mut Diagnostics) -> Option<&'a Expr> {
+    match meta {
+        Meta::NameValue(pair) => Some(&pair.value),
+        Meta::Path(_) | Meta::List(_) => {
+            diagnostics.at(
+                meta,
+                format!("`{}` is {kind}: write `{example}`", option_name(meta)),
+            );
+            None
+        }
+    }
+}
+
+/// `name = "text"`, checked by `validate`.
+pub(super) fn text(
+    meta: &Meta,
+    example: &str,
+    validate: impl Fn(&str) -> Result<(), String>,
+    diagnostics: &mut Diagnostics,
+) -> Option<LitStr> {
+    let example = format!("{} = {example:?}", option_name(meta));
+    let value = value(meta, "a text", &example, diagnostics)?;
+    let Some(text) = string(value) else {
+        diagnostics.at(
+            value,
+            format!("`{}` is a text: write `{example}`", option_name(meta)),
+        );
+        return None;
+    };
+    match validate(&text.value()) {
+        Ok(()) => Some(text.clone()),
+        Err(reason) => {
+            diagnostics.at(text, reason);
+            None
+        }
+    }
+}
+
+/// `timeout = "5s"`.
+pub(super) fn duration(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<Duration> {
+    let kind = "a time in quotes, with its unit";
+    let example = "timeout = \"5s\"";
+    let value = value(meta, kind, example, diagnostics)?;
+    let text = match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text), ..
+        }) => text,
+        _ => {
+            // `5s` and `500ms` without quotes are numbers with a suffix to the compiler.
+            let example = match value {
+                Expr::Lit(ExprLit {
+                    lit: Lit::Int(number),
+                    ..
+                }) if validate::duration(&number.to_string()).is_ok() => {
+                    format!("timeout = \"{number}\"")
+                }
+                _ => example.to_owned(),
+            };
+            diagnostics.at(value, format!("`timeout` is {kind}: write `{example}`"));
+            return None;
+        }
+    };
+    match validate::duration(&text.value()) {
+        Ok(duration) => Some(duration),
+        Err(reason) => {
+            diagnostics.at(text, reason);
+            None
+        }
+    }
+}
+
+/// `concurrency = 8`.
+pub(super) fn count(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<u32> {
+    let kind = "a whole number of at least 1";
+    let example = "concurrency = 8";
+    let value = value(meta, kind, example, diagnostics)?;
+    let number = match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Int(number),
+            ..
+        }) => whole_number(number),
+        _ => None,
+    };
+    if number.is_none() {
+        diagnostics.at(
+            value,
+            format!("`{}` is {kind}: write `{example}`", option_name(meta)),
+        );
+    }
+    number
+}
+
+/// A suffix, as in `8usize`, is taken: it says nothing wrong.
+fn whole_number(number: &LitInt) -> Option<u32> {
+    number.base10_parse().ok().filter(|&number| number >= 1)
+}
+
+/// A flag: the option's name alone.
+pub(super) fn flag(meta: &Meta, diagnostics: &mut Diagnostics) -> bool {
+    let name = option_name(meta);
+    let message = format!("`{name}` is a flag: write `{name}` alone, or leave it out");
+    match meta {
+        Meta::Path(_) => return true,
+        Meta::NameValue(pair) => diagnostics.at(&pair.value, message),
+        Meta::List(list) => diagnostics.at(list, message),
+    }
+    false
+}
+
+/// `tags("a", "b")` or `tags = ["a", "b"]`.
+pub(super) fn texts(meta: &Meta, diagnostics: &mut Diagnostics) -> Vec<String> {
+    let example = "tags(\"one\", \"two\")";
+    let values: Vec<Expr> = match meta {
+        Meta::Path(path) => {
+            diagnostics.at(path, format!("`tags` is a list of texts: write `{example}`"));
+            return Vec::new();
+        }
+        Meta::List(list) => match list.parse_args_with(Punctuated::<Expr, Token![,]>::parse_terminated) {
+            Ok(values) => values.into_iter().collect(),
+            Err(error) => {
+                diagnostics.add(error);
+                return Vec::new();
+            }
+        },
+        Meta::NameValue(pair) => match &pair.value {
+            Expr::Array(array) => array.elems.iter().cloned().collect(),
+            value => {
+                diagnostics.at(value, format!("`tags` is a list of texts: write `{example}`"));
+                return Vec::new();
+            }
+        },
+    };
+    let mut texts = Vec::new();
+    for value in &values {
+        match string(value).map(LitStr::value) {
+            Some(text) if text.is_empty() => diagnostics.at(value, "a tag cannot be empty"),
+            Some(text) => texts.push(text),
+            None => diagnostics.at(value, format!("a tag is a text: write `{example}`")),
+        }
+    }
+    texts
+}
+
+/// `client = "Name"`.
+pub(super) fn ident(meta: &Meta, example: &str, diagnostics: &mut Diagnostics) -> Option<Ident> {
+    let text = text(meta, example, |_| Ok(()), diagnostics)?;
+    match text.parse::<Ident>() {
+        Ok(ident) => Some(ident),
+        Err(_) => {
+            diagnostics.at(
+                &text,
+                format!(
+                    "{:?} is no name for a type: write `client = {example:?}`",
+                    text.value()
+                ),
+            );
+            None
+        }
+    }
+}
+
+fn string(value: &Expr) -> Option<&LitStr> {
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text), ..
+        }) => Some(text),
+        Expr::Group(group) => string(&group.expr),
+        _ => None,
+    }
+}

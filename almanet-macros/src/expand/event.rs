@@ -1,0 +1,20 @@
+//! What is written for `derive(Event)`.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::ast::Event;
+
+/// `impl Event`. Nothing when the type is wrong; a wrong topic stands as an empty one.
+pub(super) fn implementation(event: &Event) -> TokenStream {
+    if !event.usable {
+        return TokenStream::new();
+    }
+    let Event { ident, topic, .. } = event;
+    quote! {
+        #[automatically_derived]
+        impl ::almanet::Event for #ident {
+            const TOPIC: &'static str = #topic;
+        }
+    }
+}

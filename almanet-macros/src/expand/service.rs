@@ -1,0 +1,122 @@
+//! What is written for a service: `service()` in a module, `into_service` for an `impl` block, and a client for both.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
+use syn::{Ident, Item, Type, Visibility, parse_quote};
+
+use super::{allowances, client, generated_at, procedure};
+use crate::ast::{Form, Procedure, Service};
+
+/// Adds to a module what belongs inside, and gives back what stands beside the item.
+pub(super) fn add(service: &Service, item: &mut Item) -> TokenStream {
+    match (&service.form, item) {
+        (Form::Module, Item::Mod(module)) => {
+            if let Some((_, items)) = &mut module.content {
+                items.push(Item::Verbatim(in_module(service)));
+            }
+            TokenStream::new()
+        }
+        (Form::Impl { state }, _) if service.usable => beside_impl(service, state),
+        _ => TokenStream::new(),
+    }
+}
+
+fn in_module(service: &Service) -> TokenStream {
+    let markers = service.procedures.iter().map(procedure::marker);
+    let markers = quote!(#(#markers)*);
+    if !service.usable {
+        return markers;
+    }
+    let allowances = allowances();
+    let local = Ident::new("service", Span::mixed_site());
+    let new = new(service);
+    let made = service.usable_procedures().map(|Procedure { ident, cfgs, .. }| {
+        quote! {
+            #(#cfgs)*
+            let #local = #local.procedure(#ident::procedure());
+        }
+    });
+    let client = client::client(service, &parse_quote!(pub));
+    quote! {
+        #markers
+
+        /// The service of all procedures in this module.
+        #allowances
+        pub fn service() -> ::almanet::Service {
+            let #local = #new;
+            #(#made)*
+            #local
+        }
+
+        #client
+    }
+}
+
+fn beside_impl(service: &Service, state_type: &Type) -> TokenStream {
+    let cfgs = &service.cfgs;
+    let allowances = allowances();
+    let local = Ident::new("service", Span::mixed_site());
+    let state = Ident::new("state", Span::mixed_site());
+    let new = new(service);
+    let made = service.usable_procedures().map(|procedure| {
+        let Procedure {
+            ident,
+            cfgs,
+            signature,
+            ..
+        } = procedure;
+        let handler = procedure::handler(procedure, &quote!(Self::#ident));
+        let share_state = signature.receiver.then(|| {
+            // The handler looks for it at the function's own span.
+            let shared = Ident::new("state", generated_at(ident.span()));
+            quote!(let #shared = ::std::sync::Arc::clone(&#state);)
+        });
+        quote! {
+            #(#cfgs)*
+            let #local = #local.procedure({
+                #share_state
+                #handler
+            });
+        }
+    });
+    let client = client::client(service, &widest(service));
+    quote! {
+        #(#cfgs)*
+        #[automatically_derived]
+        #allowances
+        impl #state_type {
+            /// The service of all procedures of this type. Its calls share `self`.
+            pub fn into_service(self) -> ::almanet::Service {
+                let #state = ::std::sync::Arc::new(self);
+                let #local = #new;
+                #(#made)*
+                ::core::mem::drop(#state);
+                #local
+            }
+        }
+
+        #client
+    }
+}
+
+/// A service without procedures, which has its description.
+fn new(service: &Service) -> TokenStream {
+    let description = &service.description;
+    let description = (!description.is_empty()).then(|| quote!(.description(#description)));
+    quote!(::almanet::Service::new() #description)
+}
+
+/// The visibility of the procedure that is seen from the most places.
+fn widest(service: &Service) -> Visibility {
+    let rank = |visibility: &&Visibility| match visibility {
+        Visibility::Public(_) => 3,
+        Visibility::Restricted(restricted) if restricted.path.is_ident("crate") => 2,
+        Visibility::Restricted(_) => 1,
+        Visibility::Inherited => 0,
+    };
+    let visibilities = service.procedures.iter().map(|procedure| &procedure.visibility);
+    visibilities
+        .max_by_key(rank)
+        .cloned()
+        .unwrap_or(Visibility::Inherited)
+}

@@ -1,0 +1,51 @@
+//! Giving the user's item back: without the attributes that have been read, and otherwise as it came.
+//!
+//! It is given back whatever was wrong, so that nothing else in the program complains about its absence.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Attribute, ImplItem, Item, TraitItem, parse_quote};
+
+use crate::paths::is_attribute;
+
+/// An attribute for what is given back. A procedure is async whether it waits for something or not.
+pub(crate) fn allowance() -> TokenStream {
+    quote!(#[allow(clippy::unused_async)])
+}
+
+/// Puts the [`allowance`] in the place of the `#[procedure]` attributes in `item`.
+pub(crate) fn strip(item: &mut Item) {
+    match item {
+        Item::Mod(module) => {
+            for item in module.content.iter_mut().flat_map(|(_, items)| items) {
+                if let Item::Fn(function) = item {
+                    strip_attributes(&mut function.attrs);
+                }
+            }
+        }
+        Item::Impl(block) => {
+            for item in &mut block.items {
+                if let ImplItem::Fn(method) = item {
+                    strip_attributes(&mut method.attrs);
+                }
+            }
+        }
+        Item::Trait(definition) => {
+            for item in &mut definition.items {
+                if let TraitItem::Fn(method) = item {
+                    strip_attributes(&mut method.attrs);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn strip_attributes(attributes: &mut Vec<Attribute>) {
+    let before = attributes.len();
+    attributes.retain(|attribute| !is_attribute(attribute, "procedure"));
+    if attributes.len() < before {
+        let allowance = allowance();
+        attributes.push(parse_quote!(#allowance));
+    }
+}
