@@ -1,1 +1,92 @@
-//! almanet
+//! Microservices on NSQ: annotate an async function and call it by name; emit events and consume them.
+//!
+//! A [`Session`] is a program's place among the others. `#[service]` and `#[procedure]` make remote procedures of plain
+//! async functions; any session calls them by name, with a timeout and typed errors. Events go to whoever subscribed.
+//!
+//! ```
+//! use almanet::{Broker, BrokerConfig, RpcError, Session, service};
+//!
+//! #[derive(Debug, thiserror::Error, RpcError)]
+//! enum GreetError {
+//!     #[error("{name} is not welcome here")]
+//!     Denied { name: String },
+//! }
+//!
+//! /// Greets people.
+//! #[service(prepath = "net.example")]
+//! mod greetings {
+//!     use super::GreetError;
+//!
+//!     /// Greets a person by name.
+//!     #[procedure]
+//!     pub async fn greet(name: String) -> Result<String, GreetError> {
+//!         if name == "Bob" {
+//!             return Err(GreetError::Denied { name });
+//!         }
+//!         Ok(format!("Hello, {name}!"))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A broker inside this program; an nsqd is used in the same way, by its address.
+//! let broker = Broker::start(BrokerConfig::default()).await?;
+//! let session = Session::connect(broker.tcp_addr().to_string()).await?;
+//! let service = greetings::service().start(&session).await?;
+//!
+//! assert_eq!(greetings::greet::call(&session, "Aidar".into()).await?, "Hello, Aidar!");
+//! # service.stop().await;
+//! # session.leave().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What to read first
+//!
+//! - [`Session`]: connect, [`call`](Session::call), [`produce`](Session::produce), [`emit`](Session::emit),
+//!   [`consume`](Session::consume), [`leave`](Session::leave).
+//! - [`macro@service`] and [`macro@procedure`]: the two attributes, their options and what they generate.
+//! - [`Service`]: [`start`](Service::start) it on a session, or [`serve`](Service::serve) until the process is stopped.
+//! - [`CallError`]: everything that can become of a call; [`RpcError`](macro@RpcError): errors of your own.
+//!
+//! # Cargo features
+//!
+//! - `embedded` (default): [`Broker`], which speaks NSQ's protocol, to run inside the program.
+
+mod error;
+mod event;
+mod id;
+mod macros;
+mod service;
+mod session;
+mod uri;
+mod wire;
+
+pub mod transport;
+
+#[cfg(feature = "embedded")]
+pub use almanet_broker::{Broker, BrokerConfig};
+pub use error::{
+    CallError, ConnectError, ConsumeError, LeaveError, ProduceError, RemoteError, RpcError, ServeError,
+    StartError,
+};
+pub use event::{Consumer, Event, Received, Undecodable};
+pub use id::{Id, InvalidId};
+pub use macros::{Event, RpcError, procedure, service};
+pub use service::{Context, Handler, Procedure, Request, Service, ServiceHandle};
+pub use session::{Call, Session, SessionBuilder};
+pub use uri::{InvalidUri, Uri};
+pub use wire::{Codec, DecodeError, EncodeError, EnvelopeError, Headers, Invocation, Payload, Reply};
+
+/// What generated code refers to. Not for others: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use serde;
+
+    pub use crate::service::{NoPayload, Outcome};
+}
+
+/// The snippets of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

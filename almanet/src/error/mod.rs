@@ -1,0 +1,10 @@
+//! What can go wrong: in this program ([`operation`]), and in the procedure that was called ([`remote`]).
+
+mod operation;
+mod remote;
+
+pub use operation::{
+    CallError, ConnectError, ConsumeError, LeaveError, ProduceError, ServeError, StartError,
+};
+pub(crate) use remote::{INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN};
+pub use remote::{RemoteError, RpcError};

@@ -1,0 +1,213 @@
+//! One error type for each thing that a session can be asked to do.
+
+use std::{io, time::Duration};
+
+use almanet_nsq::InvalidName;
+
+use crate::{
+    error::remote::RemoteError,
+    transport::{PublishError, SubscribeError, TransportConnectError},
+    uri::{InvalidUri, Uri},
+    wire::{DecodeError, EncodeError},
+};
+
+/// Why no session could be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No address was given.
+    #[error("no address to connect to: give at least one host:port, such as 127.0.0.1:4150")]
+    NoAddress,
+    /// None of the brokers could be reached.
+    #[error(transparent)]
+    Transport(#[from] TransportConnectError),
+}
+
+/// Why a call has no value.
+///
+/// `E` is the error type of the procedure; a call by name that does not tell it has [`RemoteError`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError<E: std::error::Error + 'static = RemoteError> {
+    /// The procedure returned this error.
+    #[error(transparent)]
+    Remote(E),
+    /// The procedure returned an error that `E` does not know: the callee is newer, or raises more than it says.
+    #[error("{procedure} returned `{}`, an error that its caller does not know", .error.name())]
+    Unexpected {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// The error as it came.
+        error: RemoteError,
+    },
+    /// The procedure did not take the payload.
+    #[error("{procedure} refused the payload: {reason}")]
+    InvalidPayload {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// The field and what is wrong with it, in the callee's words.
+        reason: String,
+    },
+    /// The procedure did its work, but its answer could not be sent.
+    #[error("{procedure} could not answer: {reason}")]
+    InvalidReturn {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// Why the answer could not be sent, in the callee's words.
+        reason: String,
+    },
+    /// The procedure failed unexpectedly; the log of the service has the details.
+    #[error("{procedure} failed: its service's log says why")]
+    Internal {
+        /// The procedure that was called.
+        procedure: Uri,
+    },
+    /// No answer came in time: nobody serves the procedure, or it takes longer.
+    #[error("{procedure} did not answer within {waited:?}: is a service running that has it?")]
+    Timeout {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// How long the caller waited.
+        waited: Duration,
+    },
+    /// The name of the procedure is not valid.
+    #[error(transparent)]
+    InvalidUri(#[from] InvalidUri),
+    /// The payload could not be written.
+    #[error("cannot call {procedure}")]
+    Encode {
+        /// The procedure that was to be called.
+        procedure: Uri,
+        /// What is wrong with the payload.
+        #[source]
+        source: EncodeError,
+    },
+    /// The answer is not of the type that the caller expects.
+    #[error("{procedure} returned something else than expected")]
+    Decode {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// The field that does not fit and the reason.
+        #[source]
+        source: DecodeError,
+    },
+    /// The call could not be handed to a broker.
+    #[error("cannot call {procedure}")]
+    Publish {
+        /// The procedure that was to be called.
+        procedure: Uri,
+        /// What went wrong, and whether the call may have left all the same.
+        #[source]
+        source: PublishError,
+    },
+    /// The session could not listen for answers.
+    #[error("cannot listen for the answer of {procedure}")]
+    Subscribe {
+        /// The procedure that was to be called.
+        procedure: Uri,
+        /// What went wrong.
+        #[source]
+        source: SubscribeError,
+    },
+    /// The session has been left.
+    #[error("the session has been left: connect a new one")]
+    SessionLeft,
+}
+
+/// Why a message was not published.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProduceError {
+    /// The topic's name is not valid.
+    #[error(transparent)]
+    InvalidTopic(#[from] InvalidName),
+    /// The payload could not be written.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// No broker took it.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// Why a topic cannot be consumed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumeError {
+    /// The name of the topic or the channel is not valid.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    /// No broker took the subscription.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
+}
+
+/// Why a service did not start. Nothing of it is running then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The service has no procedures.
+    #[error("the service has no procedures: add one with `Service::procedure`")]
+    Empty,
+    /// The name of a procedure is not valid.
+    #[error(transparent)]
+    InvalidUri(#[from] InvalidUri),
+    /// The channel of a procedure is not valid.
+    #[error("cannot serve {procedure}")]
+    InvalidChannel {
+        /// The procedure.
+        procedure: Uri,
+        /// What is wrong with the name.
+        #[source]
+        source: InvalidName,
+    },
+    /// Two procedures have the same name.
+    #[error("{procedure} is in the service twice: give one of them another name")]
+    Duplicate {
+        /// The name.
+        procedure: Uri,
+    },
+    /// No broker took the subscription.
+    #[error("cannot serve {procedure}")]
+    Subscribe {
+        /// The procedure.
+        procedure: Uri,
+        /// What went wrong.
+        #[source]
+        source: SubscribeError,
+    },
+    /// The session has been left.
+    #[error("the session has been left: connect a new one")]
+    SessionLeft,
+}
+
+/// Why a program that only serves ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// No broker could be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The service did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The process cannot be told of signals.
+    #[error("cannot listen for SIGINT and SIGTERM")]
+    Signals(#[source] io::Error),
+    /// Not everything had ended in time.
+    #[error(transparent)]
+    Leave(#[from] LeaveError),
+}
+
+/// Why leaving a session did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaveError {
+    /// Services of the session were still running when the time was up; they have been cut off.
+    #[error(
+        "services were still running {waited:?} after the session was asked to leave: they have been cut off"
+    )]
+    Unfinished {
+        /// How long the session waited for them.
+        waited: Duration,
+    },
+}

@@ -1,0 +1,116 @@
+//! The attributes and derives, documented where their examples compile.
+
+/// Makes an async function a remote procedure.
+///
+/// ```
+/// # use almanet::{Context, procedure};
+/// /// Adds two numbers.
+/// #[procedure(uri = "net.example.add", timeout = "2s", idempotent)]
+/// async fn add(left: i64, right: i64) -> i64 {
+///     left + right
+/// }
+///
+/// # async fn example(session: almanet::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// let sum = add::call(&session, 2, 3).await?;          // the caller, which knows all types
+/// let service = almanet::Service::new().procedure(add::procedure());
+/// assert_eq!(add::URI, "net.example.add");
+/// assert_eq!(add(2, 3).await, 5);                      // the function is still a function
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Arguments
+///
+/// A [`Context`](crate::Context) if the function wants one, first; then the payload: nothing, one value, or several
+/// values, which travel as a map by name. Payload types are owned and implement serde's `Serialize` and
+/// `Deserialize`.
+///
+/// # Return type
+///
+/// A value that implements `Serialize` and `Deserialize`, or a `Result` of it and an [`RpcError`](trait@crate::RpcError).
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `uri = "net.example.add"` | the whole name; needed outside a `#[service]` |
+/// | `name = "add"` | the last segment of the name, inside a `#[service]`; default: the function's name |
+/// | `channel = "almanet"` | the channel that instances share |
+/// | `timeout = "5s"` | how long a run may take, and how long its generated caller waits; `ms`, `s`, `m`, `h` |
+/// | `concurrency = 8` | the most runs at once in one instance |
+/// | `idempotent` | running twice does no more than running once |
+/// | `tags("a", "b")` | words by which tools group procedures |
+/// | `hidden` | not shown in listings |
+///
+/// The doc comment becomes the procedure's description.
+pub use almanet_macros::procedure;
+
+/// Makes a service of the procedures in a module or an `impl` block.
+///
+/// On a module:
+///
+/// ```
+/// # use almanet::service;
+/// /// Arithmetic.
+/// #[service(prepath = "net.example")]
+/// mod arithmetic {
+///     #[procedure]
+///     pub async fn add(left: i64, right: i64) -> i64 {
+///         left + right
+///     }
+/// }
+///
+/// # async fn example(session: almanet::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// let handle = arithmetic::service().start(&session).await?;
+/// let sum = arithmetic::add::call(&session, 2, 3).await?;
+/// let sum = arithmetic::Client::new(&session).add(2, 3).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// On an `impl` block, whose state is shared by all calls:
+///
+/// ```
+/// # use std::sync::atomic::{AtomicI64, Ordering};
+/// # use almanet::service;
+/// #[derive(Default)]
+/// struct Counter {
+///     value: AtomicI64,
+/// }
+///
+/// #[service(prepath = "net.example.counter")]
+/// impl Counter {
+///     /// Adds to the counter and returns its value.
+///     #[procedure]
+///     async fn add(&self, number: i64) -> i64 {
+///         self.value.fetch_add(number, Ordering::Relaxed) + number
+///     }
+/// }
+///
+/// # async fn example(session: almanet::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// let handle = Counter::default().into_service().start(&session).await?;
+/// let value = CounterClient::new(&session).add(5).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `prepath = "net.example"` | what stands before the name of each procedure |
+/// | `client = "Name"` | the name of the generated client; default: `Client` in a module, `<Type>Client` beside an `impl` |
+pub use almanet_macros::service;
+
+/// Gives a struct or an enum names and payloads on the wire, so that callers can match it.
+///
+/// Each variant has a name, its own in `snake_case` unless `#[rpc_error(name = "...")]` says otherwise. Its payload is
+/// null for a variant without fields, the value of a single unnamed field, a sequence of several, and a map of named
+/// ones. The fields implement serde's `Serialize` and `Deserialize`, and the type implements
+/// [`std::error::Error`]. See the [trait](trait@crate::RpcError) for an example.
+pub use almanet_macros::RpcError;
+
+/// Gives a type the topic that carries its events: `#[event(topic = "net.example.joined")]`.
+///
+/// See the [trait](trait@crate::Event) for an example.
+pub use almanet_macros::Event;

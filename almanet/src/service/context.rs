@@ -1,0 +1,104 @@
+//! What a procedure can learn about the call that it serves.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{id::Id, session::Session, uri::Uri, wire::Headers};
+
+/// The circumstances of one call, given to a procedure that asks for them. Cheap to clone.
+///
+/// ```
+/// use almanet::{Context, procedure};
+///
+/// /// Says who calls.
+/// #[procedure(uri = "net.example.who")]
+/// async fn who(context: Context) -> String {
+///     format!("session {}, attempt {}", context.caller_id(), context.attempt())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Context {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) session: Session,
+    pub(super) procedure: Uri,
+    pub(super) call_id: Id,
+    pub(super) caller_id: Id,
+    pub(super) headers: Headers,
+    pub(super) deadline: Option<Instant>,
+    pub(super) attempt: u16,
+    pub(super) cancellation: CancellationToken,
+}
+
+impl Context {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The session that serves the procedure, for calls and events of its own.
+    pub fn session(&self) -> &Session {
+        &self.shared.session
+    }
+
+    /// The procedure that was called.
+    pub fn procedure(&self) -> &Uri {
+        &self.shared.procedure
+    }
+
+    /// The name of this call. It stays the same when the message is delivered again.
+    pub fn call_id(&self) -> Id {
+        self.shared.call_id
+    }
+
+    /// The session that calls.
+    pub fn caller_id(&self) -> Id {
+        self.shared.caller_id
+    }
+
+    /// The headers that the caller sent.
+    pub fn headers(&self) -> &Headers {
+        &self.shared.headers
+    }
+
+    /// When the caller stops waiting; `None` when it did not say.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.shared.deadline
+    }
+
+    /// How long the caller still waits; `None` when it did not say.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.shared
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// How often this call has been delivered to a service, this time included. Above 1, an earlier attempt may have
+    /// done some of the work.
+    pub fn attempt(&self) -> u16 {
+        self.shared.attempt
+    }
+
+    /// Fires when the call is given up: its deadline has passed, or the service is cut off. The procedure's future is
+    /// dropped then, so only what it has spawned needs to look.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.shared.cancellation
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("procedure", &self.shared.procedure)
+            .field("call_id", &self.shared.call_id)
+            .field("caller_id", &self.shared.caller_id)
+            .field("headers", &self.shared.headers)
+            .field("attempt", &self.shared.attempt)
+            .finish_non_exhaustive()
+    }
+}

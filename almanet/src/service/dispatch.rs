@@ -1,0 +1,225 @@
+//! From a message to its answer.
+
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::FutureExt;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use super::{
+    context::{self, Context},
+    procedure::{Handler, Request},
+    reply,
+};
+use crate::{
+    error::{INTERNAL_ERROR, RemoteError},
+    session::Session,
+    transport::{Delivery, Subscription},
+    uri::Uri,
+    wire::{Codec, Invocation, Payload, Reply},
+};
+
+/// A procedure as it is served.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) uri: Uri,
+    pub(super) handler: Handler,
+    pub(super) timeout: Option<Duration>,
+    pub(super) concurrency: usize,
+}
+
+/// What serves one procedure.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) session: Session,
+    pub(super) served: Served,
+    pub(super) concurrency: Arc<Semaphore>,
+    /// Fires when no new calls shall be taken.
+    pub(super) stop: CancellationToken,
+    /// Fires when running calls shall be dropped.
+    pub(super) abort: CancellationToken,
+    pub(super) grace: Duration,
+}
+
+/// How the run of a handler ended.
+enum Run {
+    Answered(Result<Payload, RemoteError>),
+    TimedOut,
+    CutOff,
+}
+
+impl Worker {
+    /// Serves what arrives until it is stopped, then drains.
+    pub(super) async fn serve(self: Arc<Self>, mut subscription: Subscription) {
+        let running = TaskTracker::new();
+        while let Some((delivery, permit)) = self.next(&mut subscription).await {
+            let worker = Arc::clone(&self);
+            running.spawn(async move {
+                worker.handle(delivery).await;
+                drop(permit);
+            });
+        }
+        self.drain(subscription, running).await;
+        tracing::info!(procedure = %self.served.uri, "stopped");
+    }
+
+    async fn next(&self, subscription: &mut Subscription) -> Option<(Delivery, OwnedSemaphorePermit)> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            next = async {
+                let permit = Arc::clone(&self.concurrency).acquire_owned().await.ok()?;
+                Some((subscription.recv().await?, permit))
+            } => next,
+        }
+    }
+
+    /// Closing requeues what was not started and waits for the answers of what runs.
+    async fn drain(&self, subscription: Subscription, running: TaskTracker) {
+        running.close();
+        let mut ended = std::pin::pin!(async {
+            subscription.close().await;
+            running.wait().await;
+        });
+        tokio::select! {
+            () = &mut ended => return,
+            () = sleep(self.grace) => {}
+        }
+        tracing::warn!(
+            procedure = %self.served.uri,
+            calls = running.len(),
+            "calls still run after {:?}: they are dropped and requeued", self.grace,
+        );
+        self.abort.cancel();
+        ended.await;
+    }
+
+    async fn handle(&self, delivery: Delivery) {
+        let received = Instant::now();
+        let procedure = &self.served.uri;
+        let invocation = match Invocation::decode(&delivery.body) {
+            Ok(invocation) => invocation,
+            Err(error) => {
+                tracing::warn!(%procedure, node = %delivery.node, message = %delivery.id, %error, "dropped what is no invocation");
+                return finish(delivery);
+            }
+        };
+        let deadline = invocation
+            .timeout
+            .and_then(|timeout| received.checked_add(timeout.saturating_sub(age(&delivery))));
+        if deadline.is_some_and(|deadline| deadline <= received) {
+            tracing::debug!(%procedure, call = %invocation.id, "dropped a call whose caller waits no more");
+            return finish(delivery);
+        }
+
+        let (call_id, reply_topic) = (invocation.id, invocation.reply_topic.clone());
+        let codec = invocation.payload.codec();
+        let outcome = match self.run(invocation, deadline, &delivery).await {
+            Run::Answered(outcome) => outcome,
+            Run::TimedOut => {
+                tracing::debug!(%procedure, call = %call_id, "gave up a call: its time was up");
+                return finish(delivery);
+            }
+            // Dropped unanswered, the message goes back to the broker at once.
+            Run::CutOff => return,
+        };
+        let Some(topic) = reply_topic else {
+            return finish(delivery);
+        };
+        let node = Arc::clone(&delivery.node);
+        match reply::send(&self.session, topic, node, codec, Reply::new(call_id, outcome)).await {
+            Ok(()) => finish(delivery),
+            Err(error) => {
+                tracing::warn!(%procedure, call = %call_id, %error, "could not answer a call: it will be run again");
+            }
+        }
+    }
+
+    /// Runs the handler up to the deadline, and keeps the message from being delivered to others meanwhile.
+    async fn run(&self, invocation: Invocation, deadline: Option<Instant>, delivery: &Delivery) -> Run {
+        let cancellation = CancellationToken::new();
+        // However this ends, what the handler has spawned learns of it.
+        let _cancel_on_return = cancellation.clone().drop_guard();
+        let limit = self
+            .served
+            .timeout
+            .and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = [deadline, limit].into_iter().flatten().min();
+        let codec = invocation.payload.codec();
+        let call_id = invocation.id;
+        let context = Context::new(context::Shared {
+            session: self.session.clone(),
+            procedure: self.served.uri.clone(),
+            call_id,
+            caller_id: invocation.caller_id,
+            headers: invocation.headers,
+            deadline,
+            attempt: delivery.attempts,
+            cancellation,
+        });
+        let request = Request {
+            context,
+            payload: invocation.payload,
+        };
+        let handler = AssertUnwindSafe(self.served.handler.clone().oneshot(request)).catch_unwind();
+        let mut handler = std::pin::pin!(handler);
+
+        let touch_every = delivery.message_timeout / 3;
+        let mut touch_at = Instant::now() + touch_every;
+        loop {
+            let wake_at = deadline.map_or(touch_at, |deadline| deadline.min(touch_at));
+            tokio::select! {
+                biased;
+                outcome = &mut handler => {
+                    return Run::Answered(outcome.unwrap_or_else(|panic| {
+                        Err(self.panicked(codec, call_id, panic.as_ref()))
+                    }));
+                }
+                () = self.abort.cancelled() => return Run::CutOff,
+                () = sleep_until(wake_at) => {
+                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                        return Run::TimedOut;
+                    }
+                    // When the connection is gone the broker delivers the message again, touched or not.
+                    let _ = delivery.touch();
+                    touch_at += touch_every;
+                }
+            }
+        }
+    }
+
+    /// The caller learns that the procedure failed; why is for the log.
+    fn panicked(&self, codec: Codec, call: crate::id::Id, panic: &(dyn Any + Send)) -> RemoteError {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        tracing::error!(procedure = %self.served.uri, %call, panic = message, "a procedure panicked");
+        RemoteError::sentence(codec, INTERNAL_ERROR, "the procedure failed")
+    }
+}
+
+fn finish(delivery: Delivery) {
+    if let Err(error) = delivery.finish() {
+        tracing::debug!(%error, "a call may be run again");
+    }
+}
+
+/// How long ago the broker took the message in. A clock that is behind the broker's makes it zero.
+fn age(delivery: &Delivery) -> Duration {
+    let published = Duration::from_nanos(u64::try_from(delivery.timestamp).unwrap_or(0));
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .saturating_sub(published)
+}

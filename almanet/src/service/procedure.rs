@@ -1,0 +1,213 @@
+//! One procedure: its name, its options and what runs when it is called.
+
+use std::{future::ready, sync::Arc, time::Duration};
+
+use futures_util::future::Either;
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use tower::{Layer, service_fn, util::BoxCloneSyncService};
+
+use super::context::Context;
+use crate::{
+    error::{INVALID_PAYLOAD, INVALID_RETURN, RemoteError, RpcError},
+    uri::{InvalidUri, Uri},
+    wire::Payload,
+};
+
+/// What runs when a procedure is called, as a [`tower::Service`].
+pub type Handler = BoxCloneSyncService<Request, Payload, RemoteError>;
+
+/// A call as a [`Handler`] takes it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Request {
+    /// The circumstances of the call.
+    pub context: Context,
+    /// The argument, not yet read.
+    pub payload: Payload,
+}
+
+/// A function that can be called by name.
+///
+/// `#[procedure]` makes one of an annotated function; this is the way without a macro.
+///
+/// ```
+/// use std::convert::Infallible;
+/// use almanet::{Context, Procedure};
+///
+/// let double = Procedure::new("net.example.double", |_: Context, number: i64| async move {
+///     Ok::<_, Infallible>(number * 2)
+/// });
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a procedure is served by a `Service`"]
+pub struct Procedure {
+    pub(super) uri: Result<Uri, InvalidUri>,
+    pub(super) handler: Handler,
+    pub(super) options: Options,
+}
+
+/// What can be said of a procedure beside its name.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) description: String,
+    pub(super) channel: String,
+    pub(super) timeout: Option<Duration>,
+    pub(super) concurrency: usize,
+    pub(super) idempotent: bool,
+    pub(super) tags: Vec<String>,
+    pub(super) hidden: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            description: String::new(),
+            channel: "almanet".to_owned(),
+            timeout: None,
+            // Enough for handlers that wait on others; the ones that compute should say what the machine can do.
+            concurrency: 1024,
+            idempotent: false,
+            tags: Vec::new(),
+            hidden: false,
+        }
+    }
+}
+
+impl Procedure {
+    /// A procedure called `uri` that runs `function`.
+    ///
+    /// The payload is read before the function runs; a caller whose payload does not fit gets
+    /// [`CallError::InvalidPayload`](crate::CallError::InvalidPayload). A URI that is not valid shows when the service
+    /// is started.
+    pub fn new<F, P, R, T, E>(uri: impl AsRef<str>, function: F) -> Self
+    where
+        F: Fn(Context, P) -> R + Send + Sync + 'static,
+        P: DeserializeOwned + Send + 'static,
+        R: Future<Output = Result<T, E>> + Send + 'static,
+        T: Serialize,
+        E: RpcError,
+    {
+        let function = Arc::new(function);
+        let handler = service_fn(move |request: Request| {
+            let codec = request.payload.codec();
+            match request.payload.decode() {
+                Ok(payload) => {
+                    let running = function(request.context, payload);
+                    Either::Left(async move {
+                        match running.await {
+                            Ok(value) => Payload::encode(codec, &value).map_err(|error| {
+                                RemoteError::sentence(codec, INVALID_RETURN, &error.to_string())
+                            }),
+                            Err(error) => Err(RemoteError::raised(codec, &error)),
+                        }
+                    })
+                }
+                Err(error) => Either::Right(ready(Err(RemoteError::sentence(
+                    codec,
+                    INVALID_PAYLOAD,
+                    &error.to_string(),
+                )))),
+            }
+        });
+        Self {
+            uri: Uri::new(uri),
+            handler: BoxCloneSyncService::new(handler),
+            options: Options::default(),
+        }
+    }
+
+    /// What the procedure does, for people. `#[procedure]` takes the doc comment.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.options.description = description.into();
+        self
+    }
+
+    /// The channel that the instances share. Default: `almanet`. NSQ copies a message to every channel, so
+    /// instances that share the work must share the channel.
+    pub fn channel(mut self, channel: impl Into<String>) -> Self {
+        self.options.channel = channel.into();
+        self
+    }
+
+    /// How long one run may take. A caller that waits less still ends it earlier. Default: as long as the caller waits.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// The most calls that run at once in this instance, at least 1. Default: 1024.
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.options.concurrency = concurrency.max(1);
+        self
+    }
+
+    /// Says that running twice does no more than running once.
+    pub fn idempotent(mut self) -> Self {
+        self.options.idempotent = true;
+        self
+    }
+
+    /// Adds a word by which tools can group procedures.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.options.tags.push(tag.into());
+        self
+    }
+
+    /// Keeps the procedure out of listings. It can be called all the same.
+    pub fn hidden(mut self) -> Self {
+        self.options.hidden = true;
+        self
+    }
+
+    /// Wraps what runs in a [`tower::Layer`]. The last layer added is the outermost.
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Handler>,
+        L::Service:
+            tower::Service<Request, Response = Payload, Error = RemoteError> + Clone + Send + Sync + 'static,
+        <L::Service as tower::Service<Request>>::Future: Send,
+    {
+        self.handler = BoxCloneSyncService::new(layer.layer(self.handler));
+        self
+    }
+}
+
+/// The payload of a procedure that takes none: whatever comes is passed over.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoPayload;
+
+impl Serialize for NoPayload {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for NoPayload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// What a function returns that can fail, whatever alias it goes by.
+pub trait Outcome {
+    /// The type of its value.
+    type Value;
+    /// The type of its error.
+    type Error;
+
+    /// The `Result` that it is.
+    ///
+    /// # Errors
+    ///
+    /// The function's own.
+    fn into_result(self) -> Result<Self::Value, Self::Error>;
+}
+
+impl<T, E> Outcome for Result<T, E> {
+    type Value = T;
+    type Error = E;
+
+    fn into_result(self) -> Self {
+        self
+    }
+}

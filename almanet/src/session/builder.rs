@@ -1,0 +1,124 @@
+//! The settings of a session.
+
+use std::{sync::Arc, time::Duration};
+
+use super::shared::{Session, Shared};
+use crate::{
+    error::ConnectError,
+    transport::{NsqTransport, NsqTransportConfig, Transport},
+    wire::Codec,
+};
+
+/// The settings of a [`Session`].
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use almanet::{Codec, Session};
+/// # async fn example() -> Result<(), almanet::ConnectError> {
+/// let session = Session::builder()
+///     .address("10.0.0.1:4150")
+///     .address("10.0.0.2:4150")
+///     .codec(Codec::Json)
+///     .call_timeout(Duration::from_secs(5))
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "settings do nothing until `connect` is awaited"]
+pub struct SessionBuilder {
+    addresses: Vec<String>,
+    codec: Codec,
+    call_timeout: Duration,
+    leave_timeout: Duration,
+    nsq: NsqTransportConfig,
+    transport: Option<Arc<dyn Transport>>,
+}
+
+impl Default for SessionBuilder {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            codec: Codec::default(),
+            // The Python package's default, so that both languages give up together.
+            call_timeout: Duration::from_secs(60),
+            // Longer than the grace that services give to handlers (25 s), shorter than a supervisor's patience
+            // (systemd: 90 s; Kubernetes: 30 s).
+            leave_timeout: Duration::from_secs(28),
+            nsq: NsqTransportConfig::default(),
+            transport: None,
+        }
+    }
+}
+
+impl SessionBuilder {
+    /// Adds the address of an nsqd or an `almanet-broker`, as `host:port`.
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.addresses.push(address.into());
+        self
+    }
+
+    /// Adds addresses that are separated by commas, as in an environment variable.
+    pub fn addresses(mut self, addresses: impl AsRef<str>) -> Self {
+        let addresses = addresses
+            .as_ref()
+            .split(',')
+            .map(str::trim)
+            .filter(|address| !address.is_empty());
+        self.addresses.extend(addresses.map(str::to_owned));
+        self
+    }
+
+    /// The codec of the payloads that this session writes. It reads both. Default: MessagePack.
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// How long a call waits that says nothing else. Default: 60 seconds.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
+
+    /// How long [`Session::leave`] waits for services to end. Default: 28 seconds.
+    pub fn leave_timeout(mut self, timeout: Duration) -> Self {
+        self.leave_timeout = timeout;
+        self
+    }
+
+    /// The settings of the connections to NSQ.
+    pub fn nsq(mut self, config: NsqTransportConfig) -> Self {
+        self.nsq = config;
+        self
+    }
+
+    /// Uses this transport instead of connecting to addresses.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] names each address and what happened there, within seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it closes what it had opened.
+    pub async fn connect(self) -> Result<Session, ConnectError> {
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None if self.addresses.is_empty() => return Err(ConnectError::NoAddress),
+            None => Arc::new(NsqTransport::connect(self.addresses, self.nsq).await?),
+        };
+        let shared = Shared::new(transport, self.codec, self.call_timeout, self.leave_timeout);
+        tracing::debug!(session = %shared.id, transport = ?shared.transport, "session connected");
+        Ok(Session {
+            shared: Arc::new(shared),
+        })
+    }
+}

@@ -1,0 +1,301 @@
+//! What a session asks of a transport.
+
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use almanet_nsq::{AnswerError, ChannelName, InvalidName, MessageId, PublishError, TopicName};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+
+/// A way to publish messages and to subscribe to topics.
+///
+/// A session knows no other way to the wire. [`NsqTransport`](crate::transport::NsqTransport) is the one that users
+/// meet; others can be given to [`SessionBuilder::transport`](crate::SessionBuilder::transport).
+#[async_trait]
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Publishes the messages of `publication`; returns once a broker has confirmed them.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] says whether the messages may have been published all the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// A publication that is dropped may or may not have left.
+    async fn publish(&self, publication: Publication) -> Result<(), PublishError>;
+
+    /// Subscribes to `topic` as a member of `channel`; returns once the brokers have confirmed it.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] when no broker took the subscription.
+    ///
+    /// # Cancel safety
+    ///
+    /// A subscription that is dropped before it is there is given up.
+    async fn subscribe(
+        &self,
+        topic: &TopicName,
+        channel: &ChannelName,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, SubscribeError>;
+
+    /// Waits for publications that are under way, then closes the transport's connections.
+    async fn close(&self);
+}
+
+/// Messages to publish to one topic.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Publication {
+    /// Where to publish.
+    pub topic: TopicName,
+    /// The messages. Several are published all or none.
+    pub bodies: Vec<Bytes>,
+    /// How long the broker shall hold the messages back. Only for a single message.
+    pub delay: Option<Duration>,
+    /// The node that shall take them, as [`Delivery::node`] names it. Another one takes them when that is unknown.
+    pub node: Option<Arc<str>>,
+}
+
+impl Publication {
+    /// One message, at once, through any node.
+    pub fn new(topic: TopicName, body: Bytes) -> Self {
+        Self {
+            topic,
+            bodies: vec![body],
+            delay: None,
+            node: None,
+        }
+    }
+
+    /// Asks for this node.
+    #[must_use]
+    pub fn through(mut self, node: Arc<str>) -> Self {
+        self.node = Some(node);
+        self
+    }
+}
+
+/// How to subscribe.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SubscribeOptions {
+    /// The most messages that are out at once, unanswered.
+    pub max_in_flight: usize,
+    /// How long an unanswered message waits before it is delivered again; `None` for the broker's default.
+    pub message_timeout: Option<Duration>,
+    /// How long closing waits for messages that are still out.
+    pub close_timeout: Duration,
+}
+
+impl Default for SubscribeOptions {
+    /// 256 messages in flight, the broker's message timeout, 30 seconds to close.
+    fn default() -> Self {
+        Self {
+            max_in_flight: 256,
+            message_timeout: None,
+            close_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The stream of messages of one subscription.
+pub struct Subscription {
+    source: Box<dyn Source>,
+}
+
+/// Where the messages of a [`Subscription`] come from.
+#[async_trait]
+pub trait Source: Send {
+    /// The next message; `None` once the subscription is closed.
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>>;
+
+    /// Ends the subscription: no new messages, those not handed out are requeued at once, those handed out are waited
+    /// for ([`SubscribeOptions::close_timeout`]).
+    async fn close(self: Box<Self>);
+}
+
+impl Subscription {
+    /// The subscription that reads from `source`.
+    pub fn new(source: Box<dyn Source>) -> Self {
+        Self { source }
+    }
+
+    /// The next message; `None` once the subscription is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost when the future is dropped.
+    pub async fn recv(&mut self) -> Option<Delivery> {
+        std::future::poll_fn(|cx| self.source.poll_recv(cx)).await
+    }
+
+    /// Ends the subscription: no new messages, those not handed out are requeued at once, those handed out are waited
+    /// for ([`SubscribeOptions::close_timeout`]).
+    pub async fn close(self) {
+        self.source.close().await;
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let delivery = ready!(self.source.poll_recv(cx));
+        Poll::Ready(delivery)
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
+}
+
+/// A message that waits for an answer: [`finish`](Self::finish) or [`requeue`](Self::requeue).
+///
+/// Dropped unanswered, it is requeued at once.
+#[non_exhaustive]
+pub struct Delivery {
+    /// What was published.
+    pub body: Bytes,
+    /// The broker's name for the message.
+    pub id: MessageId,
+    /// When the broker took the message in: nanoseconds since 1970, by the broker's clock.
+    pub timestamp: i64,
+    /// How often the message has been delivered, this time included.
+    pub attempts: u16,
+    /// The node that delivered it.
+    pub node: Arc<str>,
+    /// How long the message may stay unanswered before it is delivered again.
+    pub message_timeout: Duration,
+    acknowledge: Box<dyn Acknowledge>,
+}
+
+/// The way back for the answer to a message. Dropped unused, it requeues the message at once.
+pub trait Acknowledge: Send + Sync {
+    /// The message is done.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError`] when the answer cannot reach the broker; the message will be delivered again.
+    fn finish(self: Box<Self>) -> Result<(), AnswerError>;
+
+    /// The message shall be delivered again, after `delay`.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError`] when the answer cannot reach the broker; the message will be delivered again.
+    fn requeue(self: Box<Self>, delay: Duration) -> Result<(), AnswerError>;
+
+    /// The message needs more time.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError`] when the answer cannot reach the broker; the message will be delivered again.
+    fn touch(&self) -> Result<(), AnswerError>;
+}
+
+impl Delivery {
+    /// A message that is answered through `acknowledge`.
+    pub fn new(
+        body: Bytes,
+        id: MessageId,
+        timestamp: i64,
+        attempts: u16,
+        node: Arc<str>,
+        message_timeout: Duration,
+        acknowledge: Box<dyn Acknowledge>,
+    ) -> Self {
+        Self {
+            body,
+            id,
+            timestamp,
+            attempts,
+            node,
+            message_timeout,
+            acknowledge,
+        }
+    }
+
+    /// Tells the broker that the message is done.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError`] when the connection that brought the message is gone; it will be delivered again.
+    pub fn finish(self) -> Result<(), AnswerError> {
+        self.acknowledge.finish()
+    }
+
+    /// Tells the broker to deliver the message again, after `delay`.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError`] when the connection that brought the message is gone; it will be delivered again.
+    pub fn requeue(self, delay: Duration) -> Result<(), AnswerError> {
+        self.acknowledge.requeue(delay)
+    }
+
+    /// Asks the broker for another [`message_timeout`](Self::message_timeout) of time.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError`] when the connection that brought the message is gone; it will be delivered again.
+    pub fn touch(&self) -> Result<(), AnswerError> {
+        self.acknowledge.touch()
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("id", &self.id)
+            .field("node", &self.node)
+            .field("attempts", &self.attempts)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why no node could be reached.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct TransportConnectError(Box<dyn Error + Send + Sync>);
+
+impl TransportConnectError {
+    /// The error of a transport.
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+}
+
+/// Why no node took a subscription.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The brokers could not be reached or refused.
+    #[error("cannot subscribe to {topic} as {channel}")]
+    Failed {
+        /// The topic.
+        topic: TopicName,
+        /// The channel.
+        channel: ChannelName,
+        /// What each address answered.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The name of the topic or channel is not valid.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    /// The transport has been closed.
+    #[error("the transport has been closed: connect a new session")]
+    Closed,
+}

@@ -1,0 +1,13 @@
+//! The way to the wire: one trait, and NSQ behind it.
+
+mod api;
+mod nsq;
+
+pub use almanet_nsq::{
+    AnswerError, ChannelName, ConnectionConfig, InvalidName, MessageId, PublishError, TopicName,
+};
+pub use api::{
+    Acknowledge, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription, Transport,
+    TransportConnectError,
+};
+pub use nsq::{NsqTransport, NsqTransportConfig};

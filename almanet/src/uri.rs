@@ -1,0 +1,191 @@
+//! Names of procedures.
+
+use std::{fmt, str::FromStr};
+
+use almanet_nsq::{InvalidName, TopicName};
+
+/// What stands before a procedure's URI in the name of its topic.
+const TOPIC_PREFIX: &str = "_rpc_.";
+
+/// The first segment of reply topics; no procedure can have it.
+const RESERVED: &str = "_reply_";
+
+/// The name of a procedure, such as `net.example.greet`. Cheap to clone.
+///
+/// Segments of letters, digits and `_` that do not begin with a digit, joined by dots; at most
+/// [`Uri::MAX_LENGTH`] characters, because the topic `_rpc_.<uri>` must fit into NSQ's 64.
+///
+/// ```
+/// use almanet::Uri;
+///
+/// let uri = Uri::new("net.example.greet")?;
+/// assert_eq!(uri.topic().as_str(), "_rpc_.net.example.greet");
+/// # Ok::<(), almanet::InvalidUri>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uri {
+    /// `_rpc_.<uri>`: the topic holds the name, so that neither is made twice.
+    topic: TopicName,
+}
+
+impl Uri {
+    /// The most characters of a URI.
+    pub const MAX_LENGTH: usize = almanet_nsq::MAX_NAME_LENGTH - TOPIC_PREFIX.len();
+
+    /// Checks `uri` and makes it a name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUri`] says which segment is wrong and why.
+    pub fn new(uri: impl AsRef<str>) -> Result<Self, InvalidUri> {
+        let uri = uri.as_ref();
+        validate(uri)?;
+        let topic = TopicName::new([TOPIC_PREFIX, uri].concat()).map_err(|source| InvalidUri::Topic {
+            uri: uri.to_owned(),
+            source,
+        })?;
+        Ok(Self { topic })
+    }
+
+    /// The URI as text.
+    pub fn as_str(&self) -> &str {
+        self.topic.as_str().get(TOPIC_PREFIX.len()..).unwrap_or_default()
+    }
+
+    /// The topic that carries the procedure's invocations.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+}
+
+fn validate(uri: &str) -> Result<(), InvalidUri> {
+    if uri.len() > Uri::MAX_LENGTH {
+        let shown = uri.chars().take(Uri::MAX_LENGTH).collect();
+        return Err(InvalidUri::TooLong {
+            uri: shown,
+            length: uri.len(),
+        });
+    }
+    for segment in uri.split('.') {
+        let begins_well = segment.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !begins_well || !segment.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return Err(InvalidUri::Segment {
+                uri: uri.to_owned(),
+                segment: segment.to_owned(),
+            });
+        }
+    }
+    if uri.split('.').next() == Some(RESERVED) {
+        return Err(InvalidUri::Reserved { uri: uri.to_owned() });
+    }
+    Ok(())
+}
+
+/// A text that is no procedure's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUri {
+    /// A segment is empty, begins with a digit or has a character that is not allowed.
+    #[error(
+        "uri {uri:?} has the segment {segment:?}: a segment begins with a letter or `_` and has only letters, digits and `_`; segments are joined by dots"
+    )]
+    Segment {
+        /// The refused text.
+        uri: String,
+        /// The segment that is wrong.
+        segment: String,
+    },
+    /// The URI has more than [`Uri::MAX_LENGTH`] characters.
+    #[error(
+        "uri {uri:?} has {length} characters: at most {} are allowed, so that its topic fits into NSQ's 64",
+        Uri::MAX_LENGTH
+    )]
+    TooLong {
+        /// The first characters of the refused text.
+        uri: String,
+        /// How many bytes the refused text has.
+        length: usize,
+    },
+    /// The URI makes no topic name. The rules above leave no such URI; this is here so that none can panic.
+    #[error("uri {uri:?} makes no topic name")]
+    Topic {
+        /// The refused text.
+        uri: String,
+        /// What is wrong with the topic name.
+        source: InvalidName,
+    },
+    /// The URI begins with the segment that reply topics have.
+    #[error("uri {uri:?} begins with `_reply_`: that segment is kept for reply topics")]
+    Reserved {
+        /// The refused text.
+        uri: String,
+    },
+}
+
+impl FromStr for Uri {
+    type Err = InvalidUri;
+
+    fn from_str(uri: &str) -> Result<Self, InvalidUri> {
+        Self::new(uri)
+    }
+}
+
+impl AsRef<str> for Uri {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_is_made_of_identifiers_joined_by_dots() {
+        for good in ["greet", "net.example.greet", "_private.a1", "A.B_c"] {
+            assert_eq!(Uri::new(good).unwrap().as_str(), good);
+        }
+        for (bad, segment) in [
+            ("", ""),
+            ("net..greet", ""),
+            ("net.1st", "1st"),
+            ("net.a-b", "a-b"),
+            ("ä", "ä"),
+        ] {
+            let expected = InvalidUri::Segment {
+                uri: bad.to_owned(),
+                segment: segment.to_owned(),
+            };
+            assert_eq!(Uri::new(bad), Err(expected));
+        }
+        assert_eq!(
+            Uri::new("_reply_.x"),
+            Err(InvalidUri::Reserved {
+                uri: "_reply_.x".to_owned()
+            })
+        );
+    }
+
+    #[test]
+    fn the_longest_uri_makes_the_longest_topic() {
+        let longest = "a".repeat(Uri::MAX_LENGTH);
+        assert_eq!(Uri::new(&longest).unwrap().topic().as_str().len(), 64);
+        let error = Uri::new(format!("{longest}a")).unwrap_err();
+        assert!(
+            error.to_string().contains("has 59 characters: at most 58"),
+            "{error}"
+        );
+    }
+}

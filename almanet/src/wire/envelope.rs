@@ -1,0 +1,97 @@
+//! What invocations and replies have in common: how their envelopes begin, grow and fail.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de};
+use serde_json::value::RawValue;
+
+use super::codec::{Codec, DecodeError};
+
+/// The version that begins a MessagePack envelope.
+pub(super) const VERSION: u8 = 1;
+
+/// A body that is no envelope of this protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvelopeError {
+    /// The body begins like neither codec's envelope.
+    #[error("the body is neither a MessagePack nor a JSON envelope")]
+    Unknown,
+    /// The envelope is of a later, incompatible version.
+    #[error("the envelope has version {version}, this library reads {VERSION}")]
+    Version {
+        /// The version that was found.
+        version: u8,
+    },
+    /// The envelope does not have the shape of its codec.
+    #[error("the envelope is not well formed: {0}")]
+    Malformed(DecodeError),
+}
+
+impl From<rmp_serde::decode::Error> for EnvelopeError {
+    fn from(error: rmp_serde::decode::Error) -> Self {
+        Self::Malformed(DecodeError::new("", error.to_string()))
+    }
+}
+
+impl From<serde_json::Error> for EnvelopeError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed(DecodeError::new("", error.to_string()))
+    }
+}
+
+/// Which codec's envelope a body is.
+pub(super) fn sniff(body: &[u8]) -> Result<Codec, EnvelopeError> {
+    Codec::sniff(body).ok_or(EnvelopeError::Unknown)
+}
+
+/// Takes the next element of an envelope, which must be there.
+pub(super) fn element<'de, T, A>(elements: &mut A, name: &'static str) -> Result<T, A::Error>
+where
+    T: Deserialize<'de>,
+    A: de::SeqAccess<'de>,
+{
+    elements
+        .next_element()?
+        .ok_or_else(|| de::Error::missing_field(name))
+}
+
+/// Takes the version that begins an envelope.
+pub(super) fn version<'de, A: de::SeqAccess<'de>>(elements: &mut A) -> Result<(), A::Error> {
+    match element::<u8, A>(elements, "version")? {
+        VERSION => Ok(()),
+        other => Err(de::Error::custom(EnvelopeError::Version { version: other })),
+    }
+}
+
+/// Passes over elements that a later version of the protocol has added at the end.
+pub(super) fn skip_rest<'de, A: de::SeqAccess<'de>>(elements: &mut A) -> Result<(), A::Error> {
+    while elements.next_element::<de::IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+/// Bytes of JSON as the text that they are.
+pub(super) fn json_text(bytes: &[u8]) -> Result<&str, super::EncodeError> {
+    std::str::from_utf8(bytes).map_err(super::EncodeError::new)
+}
+
+/// The JSON inside the `payload` of a JSON envelope.
+///
+/// The Python package writes a string that holds JSON. Where a handler returned raw bytes the string is no JSON, and
+/// then the string itself is the value; its schema replies hold an object instead of a string.
+pub(super) fn json_payload(raw: &RawValue) -> Result<Bytes, EnvelopeError> {
+    let outer = raw.get();
+    if !outer.starts_with('"') {
+        return Ok(Bytes::copy_from_slice(outer.as_bytes()));
+    }
+    let inner: Cow<'_, str> = serde_json::from_str::<BorrowedText<'_>>(outer)?.0;
+    if serde_json::from_str::<de::IgnoredAny>(&inner).is_ok() {
+        return Ok(Bytes::from(inner.into_owned()));
+    }
+    Ok(Bytes::copy_from_slice(outer.as_bytes()))
+}
+
+/// A text that is borrowed where it has no escapes.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BorrowedText<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);

@@ -1,0 +1,199 @@
+//! The envelope of a call.
+
+use std::{fmt, time::Duration};
+
+use almanet_nsq::TopicName;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::value::RawValue;
+
+use super::{
+    codec::{Codec, EncodeError},
+    envelope::{self, EnvelopeError},
+    headers::Headers,
+    payload::Payload,
+};
+use crate::id::Id;
+
+/// A call on its way to a procedure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Invocation {
+    /// The name of the call.
+    pub id: Id,
+    /// The session that calls.
+    pub caller_id: Id,
+    /// Where the reply goes; `None` when no reply is wanted.
+    pub reply_topic: Option<TopicName>,
+    /// How long the caller waits, counted from when the message was published; `None` when it does not say.
+    pub timeout: Option<Duration>,
+    /// What travels beside the payload.
+    pub headers: Headers,
+    /// The argument. Its codec is that of the envelope.
+    pub payload: Payload,
+}
+
+impl Invocation {
+    /// A call with this payload: from `caller_id`, with a new id, without a reply, a timeout and headers.
+    pub fn new(caller_id: Id, payload: Payload) -> Self {
+        let (id, headers) = (Id::random(), Headers::new());
+        Self {
+            id,
+            caller_id,
+            reply_topic: None,
+            timeout: None,
+            headers,
+            payload,
+        }
+    }
+
+    /// The body of the message, in the codec of the payload.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] when a JSON payload is no JSON.
+    pub fn encode(&self) -> Result<Bytes, EncodeError> {
+        let reply_topic = self.reply_topic.as_ref().map_or("", TopicName::as_str);
+        let timeout_ms = self
+            .timeout
+            .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        match self.payload.codec() {
+            Codec::MessagePack => {
+                let capacity = 128 + self.payload.bytes().len();
+                let mut body = Vec::with_capacity(capacity);
+                let envelope = (
+                    envelope::VERSION,
+                    self.id,
+                    self.caller_id,
+                    reply_topic,
+                    timeout_ms,
+                    &self.headers,
+                    serde_bytes::Bytes::new(self.payload.bytes()),
+                );
+                rmp_serde::encode::write(&mut body, &envelope).map_err(EncodeError::new)?;
+                Ok(body.into())
+            }
+            Codec::Json => Codec::Json.encode(&JsonInvocation {
+                id: self.id,
+                caller_id: self.caller_id,
+                payload: envelope::json_text(self.payload.bytes())?,
+                reply_topic,
+                timeout_ms,
+                headers: (!self.headers.is_empty()).then_some(&self.headers),
+            }),
+        }
+    }
+
+    /// Reads the body of a message. The payload shares its memory where the codec allows (MessagePack).
+    ///
+    /// # Errors
+    ///
+    /// [`EnvelopeError`] when the body is no invocation.
+    pub fn decode(body: &Bytes) -> Result<Self, EnvelopeError> {
+        match envelope::sniff(body)? {
+            Codec::MessagePack => {
+                let parts: Parts<'_> = rmp_serde::from_slice(body)?;
+                let payload = Payload::from_bytes(Codec::MessagePack, body.slice_ref(parts.payload));
+                Self::assemble(
+                    parts.id,
+                    parts.caller_id,
+                    parts.reply_topic,
+                    parts.timeout_ms,
+                    parts.headers,
+                    payload,
+                )
+            }
+            Codec::Json => {
+                let parts: JsonInvocation<&RawValue, String, Headers> = serde_json::from_slice(body)?;
+                let payload = Payload::from_bytes(Codec::Json, envelope::json_payload(parts.payload)?);
+                let headers = parts.headers.unwrap_or_default();
+                Self::assemble(
+                    parts.id,
+                    parts.caller_id,
+                    &parts.reply_topic,
+                    parts.timeout_ms,
+                    headers,
+                    payload,
+                )
+            }
+        }
+    }
+
+    fn assemble(
+        id: Id,
+        caller_id: Id,
+        reply_topic: &str,
+        timeout_ms: Option<u64>,
+        headers: Headers,
+        payload: Payload,
+    ) -> Result<Self, EnvelopeError> {
+        let reply_topic = match reply_topic {
+            "" => None,
+            name => Some(TopicName::new(name).map_err(|error| {
+                EnvelopeError::Malformed(super::DecodeError::new("reply_topic", error.to_string()))
+            })?),
+        };
+        let timeout = timeout_ms.map(Duration::from_millis);
+        Ok(Self {
+            id,
+            caller_id,
+            reply_topic,
+            timeout,
+            headers,
+            payload,
+        })
+    }
+}
+
+/// The elements of the MessagePack envelope, borrowed from the body.
+struct Parts<'a> {
+    id: Id,
+    caller_id: Id,
+    reply_topic: &'a str,
+    timeout_ms: Option<u64>,
+    headers: Headers,
+    payload: &'a [u8],
+}
+
+impl<'de> Deserialize<'de> for Parts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Parts<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an invocation: an array that begins with the version")
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut elements: A) -> Result<Parts<'de>, A::Error> {
+                envelope::version(&mut elements)?;
+                let parts = Parts {
+                    id: envelope::element(&mut elements, "id")?,
+                    caller_id: envelope::element(&mut elements, "caller_id")?,
+                    reply_topic: envelope::element(&mut elements, "reply_topic")?,
+                    timeout_ms: envelope::element(&mut elements, "timeout_ms")?,
+                    headers: envelope::element(&mut elements, "headers")?,
+                    payload: envelope::element(&mut elements, "payload")?,
+                };
+                envelope::skip_rest(&mut elements)?;
+                Ok(parts)
+            }
+        }
+
+        deserializer.deserialize_seq(Visitor)
+    }
+}
+
+/// The JSON envelope; the first four keys are the Python package's.
+#[derive(Serialize, Deserialize)]
+struct JsonInvocation<P, T, H> {
+    id: Id,
+    caller_id: Id,
+    payload: P,
+    reply_topic: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<H>,
+}

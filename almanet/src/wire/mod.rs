@@ -1,0 +1,17 @@
+//! What travels in the bodies of messages: payloads, and the envelopes of calls and replies.
+//!
+//! docs/protocol.md describes the bytes.
+
+mod codec;
+mod envelope;
+mod headers;
+mod invocation;
+mod payload;
+mod reply;
+
+pub use codec::{Codec, DecodeError, EncodeError};
+pub use envelope::EnvelopeError;
+pub use headers::Headers;
+pub use invocation::Invocation;
+pub use payload::Payload;
+pub use reply::Reply;
