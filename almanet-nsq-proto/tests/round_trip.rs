@@ -1,6 +1,10 @@
 //! Every value survives its own encoding, however the bytes are cut, and no bytes make a decoder fail badly.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 

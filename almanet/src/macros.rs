@@ -28,6 +28,7 @@
 /// # Return type
 ///
 /// A value that implements `Serialize` and `Deserialize`, or a `Result` of it and an [`RpcError`](trait@crate::RpcError).
+/// A `Result` is known by that name, so an alias of it keeps the name: `type Result<T> = std::result::Result<T, MyError>`.
 ///
 /// # Options
 ///

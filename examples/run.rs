@@ -1,0 +1,163 @@
+//! Every example runs as its first lines say. Examples that need a broker get an embedded one, or the nsqd that
+//! `ALMANET_TEST_NSQD` names.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+use almanet::{Broker, BrokerConfig};
+
+/// The example `name`, which cargo has built beside this test.
+fn example(name: &str) -> Command {
+    let mut path = std::env::current_exe().expect("the path of this test");
+    path.pop();
+    path.pop();
+    let path: PathBuf = path
+        .join("examples")
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    let mut command = Command::new(path);
+    command.env_remove("ALMANET_NSQD").stdin(Stdio::null());
+    command
+}
+
+/// Where a test's broker is, and what keeps it there.
+async fn broker() -> (Option<Broker>, String) {
+    match std::env::var("ALMANET_TEST_NSQD") {
+        Ok(address) => (None, address),
+        Err(_) => {
+            let broker = Broker::start(BrokerConfig::default())
+                .await
+                .expect("an embedded broker");
+            let address = broker.tcp_addr().to_string();
+            (Some(broker), address)
+        }
+    }
+}
+
+async fn output(mut command: Command) -> Output {
+    let run = move || command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+    tokio::task::spawn_blocking(run)
+        .await
+        .expect("a thread")
+        .expect("the example is built and starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn quickstart_shows_each_step() {
+    let mut quickstart = example("quickstart");
+    if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {
+        quickstart.env("ALMANET_NSQD", address);
+    }
+    let output = output(quickstart).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    let steps = [
+        "typed call  greet(\"Aidar\") = \"Hello, Aidar!\"",
+        "typed call  add(2, 3) = 5",
+        "by name     net.example.greet(\"Sara\") = \"Hello, Sara!\"",
+        "typed error Bob was denied: he ate all the cake",
+        "bad payload net.example.greet refused the payload: invalid type: integer `42`, expected a string",
+        "timeout     net.example.nobody did not answer within 20",
+        "event       Aidar joined",
+        "event       Sara joined",
+        "done        service drained, session left",
+    ];
+    for step in steps {
+        assert!(
+            stdout.contains(step),
+            "{step:?} is missing in:\n{stdout}\n{stderr}"
+        );
+    }
+    assert_eq!(stderr, "", "quickstart warns");
+}
+
+/// A service in a process of its own, killed if the test fails.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn caller_and_service_meet_in_two_processes_and_the_service_drains_on_sigterm() {
+    let (_broker, address) = broker().await;
+    let mut command = example("greeting_service");
+    command
+        .env("ALMANET_NSQD", &address)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut service = Service(command.spawn().expect("greeting_service is built and starts"));
+    let mut log = BufReader::new(service.0.stderr.take().expect("its log")).lines();
+    // The log of the service says when it is ready; the rest of it is read on, so that it never has to wait.
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let log = std::thread::spawn(move || {
+        let ready_line = log.find(|line| line.as_ref().is_ok_and(|line| line.contains("serving")));
+        let _ = ready.send(());
+        ready_line
+            .into_iter()
+            .chain(log)
+            .map_while(Result::ok)
+            .collect::<Vec<String>>()
+            .join("\n")
+    });
+    is_ready.await.expect("the service is ready");
+
+    let mut caller = example("greeting_caller");
+    caller
+        .args(["Aidar", "Bob", "Sara"])
+        .env("ALMANET_NSQD", &address);
+    let output = output(caller).await;
+    assert_eq!(
+        text(&output.stdout),
+        "Hello, Aidar!\n(Bob is denied)\nHello, Sara!\n",
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(output.status.success());
+
+    let pid = service.0.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill runs")
+            .success()
+    );
+    let status = tokio::task::spawn_blocking(move || service.0.wait())
+        .await
+        .expect("a thread")
+        .expect("it ends");
+    let log = log.join().expect("the log");
+    assert!(status.success(), "{log}");
+    assert!(log.contains("SIGTERM"), "{log}");
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_one_clear_line() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = unused.local_addr().expect("its address").to_string();
+    drop(unused);
+    for name in ["greeting_caller", "greeting_service"] {
+        let mut command = example(name);
+        command.env("ALMANET_NSQD", &address);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            text(&output.stderr),
+            format!(
+                "{name}: cannot connect to {address}: connection refused; is nsqd or almanet-broker running there?\n"
+            )
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! Events reach every channel, are answered, and come again when they are not.
+
+use std::time::Duration;
+
+use almanet::{Codec, Event};
+use almanet_tests::{TestBroker, unique};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, Event)]
+#[event(topic = "almanet.test.joined")]
+struct UserJoined {
+    name: String,
+}
+
+#[tokio::test]
+async fn an_event_reaches_each_channel_once() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    // The topic is the type's own, so on a shared nsqd the channels are what tells this run from others.
+    let (mailer, auditor) = (unique("mailer"), unique("auditor"));
+    let mut mailer = session
+        .consume::<UserJoined>(format!("{mailer}#ephemeral"))
+        .await
+        .unwrap();
+    let mut auditor = session
+        .consume::<UserJoined>(format!("{auditor}#ephemeral"))
+        .await
+        .unwrap();
+
+    let name = unique("user");
+    session.emit(&UserJoined { name: name.clone() }).await.unwrap();
+    for consumer in [&mut mailer, &mut auditor] {
+        let event = consumer.recv().await.unwrap().unwrap();
+        assert_eq!((event.name.as_str(), event.attempts()), (name.as_str(), 1));
+        event.ack().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_acknowledged_comes_again() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let topic = unique("test.orders");
+    let mut orders = session.consume_topic::<u32>(&topic, "worker").await.unwrap();
+    session.produce(&topic, &7).await.unwrap();
+
+    let dropped = orders.recv().await.unwrap().unwrap();
+    assert_eq!(dropped.attempts(), 1);
+    drop(dropped);
+
+    let refused = orders.recv().await.unwrap().unwrap();
+    assert_eq!((*refused, refused.attempts()), (7, 2));
+    refused.nack(Duration::from_millis(10)).unwrap();
+
+    let taken = orders.recv().await.unwrap().unwrap();
+    assert_eq!((*taken, taken.attempts()), (7, 3));
+    taken.ack().unwrap();
+
+    session.produce(&topic, &8).await.unwrap();
+    let next = orders.recv().await.unwrap().unwrap();
+    assert_eq!(
+        (*next, next.attempts()),
+        (8, 1),
+        "an acknowledged event came again"
+    );
+    next.ack().unwrap();
+}
+
+#[tokio::test]
+async fn a_consumer_reads_both_codecs() {
+    let broker = TestBroker::start().await;
+    let json = broker.session_with(|builder| builder.codec(Codec::Json)).await;
+    let packed = broker
+        .session_with(|builder| builder.codec(Codec::MessagePack))
+        .await;
+    let topic = unique("test.names");
+    let mut names = json.consume_topic::<String>(&topic, "worker").await.unwrap();
+
+    for session in [&json, &packed] {
+        session.produce(&topic, "Aidar").await.unwrap();
+        let name = names.recv().await.unwrap().unwrap();
+        assert_eq!(*name, "Aidar");
+        name.ack().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_another_type_is_shown_and_can_be_discarded() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let topic = unique("test.numbers");
+    let mut numbers = session.consume_topic::<u32>(&topic, "worker").await.unwrap();
+    session.produce(&topic, "seven").await.unwrap();
+
+    let wrong = numbers.recv().await.unwrap().unwrap_err();
+    assert_eq!(
+        wrong.to_string(),
+        format!("a message on {topic} is not of the type that is consumed")
+    );
+    let source = std::error::Error::source(&wrong).unwrap().to_string();
+    assert!(source.contains("\"seven\""), "{source}");
+    assert_eq!(&wrong.delivery().body[..], b"\xa5seven");
+    wrong.discard().unwrap();
+
+    session.produce(&topic, &7).await.unwrap();
+    let number = numbers.recv().await.unwrap().unwrap();
+    assert_eq!(*number, 7);
+    number.ack().unwrap();
+}
+
+#[tokio::test]
+async fn what_a_closed_consumer_had_not_handed_out_goes_to_the_next() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let topic = unique("test.orders");
+    let mut first = session.consume_topic::<u32>(&topic, "worker").await.unwrap();
+    for number in 0..10 {
+        session.produce(&topic, &number).await.unwrap();
+    }
+    first.recv().await.unwrap().unwrap().ack().unwrap();
+    first.close().await;
+
+    let mut second = session.consume_topic::<u32>(&topic, "worker").await.unwrap();
+    let mut rest = Vec::new();
+    while rest.len() < 9 {
+        let order = second.recv().await.unwrap().unwrap();
+        rest.push(*order);
+        order.ack().unwrap();
+    }
+    rest.sort_unstable();
+    rest.dedup();
+    assert_eq!(rest.len(), 9, "{rest:?}");
+}

@@ -1,0 +1,12 @@
+//! What users of `almanet` can see, over the embedded broker or, with `ALMANET_TEST_NSQD=host:port`, a real nsqd.
+
+mod bad_input;
+mod call;
+mod compose;
+mod errors;
+mod events;
+mod faults;
+mod macros;
+mod restart;
+mod shutdown;
+mod wire;

@@ -1,0 +1,162 @@
+//! The bytes of docs/protocol.md, as they are written there.
+
+use std::time::Duration;
+
+use almanet::{Codec, EnvelopeError, Id, Invocation, Payload, RemoteError, Reply, transport::TopicName};
+use bytes::Bytes;
+
+const ID: Id = Id::from_bytes([0x11; 16]);
+const CALLER: Id = Id::from_bytes([0x22; 16]);
+
+fn invocation(codec: Codec) -> Invocation {
+    let mut invocation = Invocation::new(CALLER, Payload::encode(codec, "Aidar").unwrap());
+    invocation.id = ID;
+    invocation.reply_topic = Some(TopicName::new("_rpc_._reply_.r#ephemeral").unwrap());
+    invocation.timeout = Some(Duration::from_secs(5));
+    invocation.headers.insert("tenant", "acme");
+    invocation
+}
+
+#[test]
+fn a_messagepack_invocation_has_the_documented_bytes() {
+    let mut expected = vec![0x97, 0x01, 0xc4, 16];
+    expected.extend([0x11; 16]);
+    expected.extend([0xc4, 16]);
+    expected.extend([0x22; 16]);
+    expected.extend(b"\xb9_rpc_._reply_.r#ephemeral");
+    expected.extend(b"\xcd\x13\x88");
+    expected.extend(b"\x81\xa6tenant\xa4acme");
+    expected.extend(b"\xc4\x06\xa5Aidar");
+
+    let body = invocation(Codec::MessagePack).encode().unwrap();
+    assert_eq!(
+        body.escape_ascii().to_string(),
+        expected.escape_ascii().to_string()
+    );
+    assert_eq!(Invocation::decode(&body).unwrap(), invocation(Codec::MessagePack));
+}
+
+#[test]
+fn a_json_invocation_is_the_python_packages_with_two_more_keys() {
+    let expected = concat!(
+        r#"{"id":"11111111111111111111111111111111","caller_id":"22222222222222222222222222222222","#,
+        r#""payload":"\"Aidar\"","reply_topic":"_rpc_._reply_.r#ephemeral","#,
+        r#""timeout_ms":5000,"headers":{"tenant":"acme"}}"#,
+    );
+    let body = invocation(Codec::Json).encode().unwrap();
+    assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
+    assert_eq!(Invocation::decode(&body).unwrap(), invocation(Codec::Json));
+}
+
+#[test]
+fn a_json_invocation_of_the_python_package_is_read() {
+    let body = concat!(
+        r#"{"id": "11111111111111111111111111111111", "caller_id": "22222222222222222222222222222222", "#,
+        r#""payload": "{\"name\": \"\u00c4nne\"}", "reply_topic": "", "colour": null}"#,
+    );
+    let invocation = Invocation::decode(&Bytes::from_static(body.as_bytes())).unwrap();
+    assert_eq!((invocation.id, invocation.caller_id), (ID, CALLER));
+    assert_eq!((invocation.reply_topic, invocation.timeout), (None, None));
+    let payload: serde_json::Value = invocation.payload.decode().unwrap();
+    assert_eq!(payload, serde_json::json!({ "name": "Änne" }));
+}
+
+#[test]
+fn messagepack_replies_have_the_documented_bytes() {
+    let mut expected = vec![0x94, 0x01, 0xc4, 16];
+    expected.extend([0x11; 16]);
+    expected.extend(b"\xc0\xc4\x01\x07");
+    let value = Reply::new(ID, Ok(Payload::encode(Codec::MessagePack, &7).unwrap()));
+    let body = value.encode().unwrap();
+    assert_eq!(
+        body.escape_ascii().to_string(),
+        expected.escape_ascii().to_string()
+    );
+    assert_eq!(Reply::decode(&body).unwrap(), value);
+
+    let mut expected = vec![0x94, 0x01, 0xc4, 16];
+    expected.extend([0x11; 16]);
+    expected.extend(b"\xa6denied\xc4\x04\xa3Bob");
+    let error = RemoteError::new("denied", Payload::encode(Codec::MessagePack, "Bob").unwrap());
+    let error = Reply::new(ID, Err(error));
+    let body = error.encode().unwrap();
+    assert_eq!(
+        body.escape_ascii().to_string(),
+        expected.escape_ascii().to_string()
+    );
+    assert_eq!(Reply::decode(&body).unwrap(), error);
+}
+
+#[test]
+fn json_replies_are_the_python_packages() {
+    let value = Reply::new(ID, Ok(Payload::encode(Codec::Json, "Hello, Aidar!").unwrap()));
+    let expected = r#"{"call_id":"11111111111111111111111111111111","is_exception":false,"payload":"\"Hello, Aidar!\""}"#;
+    let body = value.encode().unwrap();
+    assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
+    assert_eq!(Reply::decode(&body).unwrap(), value);
+
+    let error = RemoteError::new("denied", Payload::encode(Codec::Json, &("Bob", 1)).unwrap());
+    let error = Reply::new(ID, Err(error));
+    let expected = concat!(
+        r#"{"call_id":"11111111111111111111111111111111","is_exception":true,"#,
+        r#""payload":"{\"name\":\"denied\",\"payload\":\"[\\\"Bob\\\",1]\"}"}"#,
+    );
+    let body = error.encode().unwrap();
+    assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
+    assert_eq!(Reply::decode(&body).unwrap(), error);
+}
+
+#[test]
+fn the_three_forms_of_a_python_payload_are_read() {
+    let read = |payload: &str| {
+        let id = ID.to_string();
+        let body = format!(r#"{{"call_id": "{id}", "is_exception": false, "payload": {payload}}}"#);
+        let reply = Reply::decode(&Bytes::from(body)).unwrap();
+        reply.outcome.unwrap().decode::<serde_json::Value>().unwrap()
+    };
+    assert_eq!(
+        read(r#""{\"a\": 1}""#),
+        serde_json::json!({ "a": 1 }),
+        "a string that holds JSON"
+    );
+    assert_eq!(
+        read(r#""raw \"bytes\"""#),
+        serde_json::json!("raw \"bytes\""),
+        "a string that holds none"
+    );
+    assert_eq!(
+        read(r#"{"uri": "x"}"#),
+        serde_json::json!({ "uri": "x" }),
+        "an object"
+    );
+}
+
+#[test]
+fn elements_that_a_later_version_adds_are_passed_over() {
+    let longer = rmp_serde::to_vec(&(1, ID, None::<&str>, ID, "later", vec![1, 2])).unwrap();
+    assert_eq!(Reply::decode(&Bytes::from(longer)).unwrap().call_id, ID);
+
+    let other = rmp_serde::to_vec(&(2, ID, None::<&str>, ID)).unwrap();
+    let error = Reply::decode(&Bytes::from(other)).unwrap_err().to_string();
+    assert!(error.contains("version 2"), "{error}");
+}
+
+#[test]
+fn what_is_no_envelope_is_refused() {
+    for body in [
+        &b""[..],
+        b"x",
+        b"hello",
+        b"{}",
+        b"[]",
+        b"\x90",
+        b"\x97\x01",
+        b"\xff\xff",
+        b"\xdd\xff\xff\xff\xff",
+    ] {
+        let body = Bytes::copy_from_slice(body);
+        assert!(Invocation::decode(&body).is_err(), "{}", body.escape_ascii());
+        assert!(Reply::decode(&body).is_err(), "{}", body.escape_ascii());
+    }
+    assert_eq!(Reply::decode(&Bytes::new()), Err(EnvelopeError::Unknown));
+}

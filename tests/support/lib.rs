@@ -1,0 +1,55 @@
+//! What the integration tests share: a broker to test against, and names that no two tests share.
+
+use almanet::{Broker, BrokerConfig, Session, SessionBuilder};
+use uuid::Uuid;
+
+/// The broker that a test runs against: the nsqd that `ALMANET_TEST_NSQD` names, else an embedded one of its own.
+#[derive(Debug)]
+pub struct TestBroker {
+    address: String,
+    _embedded: Option<Broker>,
+}
+
+impl TestBroker {
+    /// Starts the embedded broker, or takes the nsqd that is named.
+    pub async fn start() -> Self {
+        match std::env::var("ALMANET_TEST_NSQD") {
+            Ok(address) => Self {
+                address,
+                _embedded: None,
+            },
+            Err(_) => {
+                let broker = Broker::start(BrokerConfig::default())
+                    .await
+                    .expect("an embedded broker");
+                Self {
+                    address: broker.tcp_addr().to_string(),
+                    _embedded: Some(broker),
+                }
+            }
+        }
+    }
+
+    /// Where it listens, as `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A session on it.
+    pub async fn session(&self) -> Session {
+        self.session_with(|builder| builder).await
+    }
+
+    /// A session on it with these settings.
+    pub async fn session_with(&self, settings: impl FnOnce(SessionBuilder) -> SessionBuilder) -> Session {
+        settings(Session::builder().address(&self.address))
+            .connect()
+            .await
+            .expect("a session")
+    }
+}
+
+/// A name that begins with `prefix` and that no other test, of this run or another, has.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}_{}", &Uuid::new_v4().simple().to_string()[..12])
+}

@@ -1,0 +1,14 @@
+use almanet::procedure;
+
+#[procedure(
+    uri = greet,
+    channel("almanet"),
+    timeout,
+    concurrency = "8",
+    idempotent = true,
+    tags = "one",
+    hidden(yes),
+)]
+async fn greet() {}
+
+fn main() {}

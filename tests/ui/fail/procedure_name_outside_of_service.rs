@@ -1,0 +1,6 @@
+use almanet::procedure;
+
+#[procedure(name = "hello")]
+async fn greet() {}
+
+fn main() {}
