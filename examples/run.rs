@@ -90,7 +90,15 @@ impl Drop for Service {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn caller_and_service_meet_in_two_processes_and_the_service_drains_on_sigterm() {
+async fn caller_and_service_meet_in_two_processes_and_the_service_drains_on_sigterm_and_sigint() {
+    for (option, name) in [("-TERM", "SIGTERM"), ("-INT", "SIGINT")] {
+        serve_call_and_stop(option, name).await;
+    }
+}
+
+/// Starts the service, calls it, and stops it by the signal that `kill` knows by `option` and the log by `name`.
+#[cfg(unix)]
+async fn serve_call_and_stop(option: &str, name: &str) {
     let (_broker, address) = broker().await;
     let mut command = example("greeting_service");
     command
@@ -129,7 +137,7 @@ async fn caller_and_service_meet_in_two_processes_and_the_service_drains_on_sigt
     let pid = service.0.id().to_string();
     assert!(
         Command::new("kill")
-            .args(["-TERM", &pid])
+            .args([option, &pid])
             .status()
             .expect("kill runs")
             .success()
@@ -140,7 +148,7 @@ async fn caller_and_service_meet_in_two_processes_and_the_service_drains_on_sigt
         .expect("it ends");
     let log = log.join().expect("the log");
     assert!(status.success(), "{log}");
-    assert!(log.contains("SIGTERM"), "{log}");
+    assert!(log.contains(name), "{log}");
 }
 
 #[tokio::test]

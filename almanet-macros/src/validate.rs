@@ -12,7 +12,12 @@ const MAX_NAME_LENGTH: usize = 64;
 const RESERVED_SEGMENT: &str = "_reply_";
 
 /// Names of errors that almanet itself raises.
-const BUILT_IN_ERRORS: [&str; 3] = ["rpc_invalid_payload", "rpc_invalid_return", "InternalError"];
+const BUILT_IN_ERRORS: [&str; 4] = [
+    "rpc_invalid_payload",
+    "rpc_invalid_return",
+    "rpc_timeout",
+    "InternalError",
+];
 
 /// Checks a whole URI, or a prefix of one.
 pub(crate) fn uri(uri: &str) -> Result<(), String> {

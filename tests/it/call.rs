@@ -267,6 +267,28 @@ async fn a_handler_that_outlives_its_deadline_is_dropped_and_its_token_fires() {
 }
 
 #[tokio::test]
+async fn a_procedure_that_takes_longer_than_its_own_limit_ends_the_call_at_once() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let uri = unique("test.limited");
+    let stuck = Procedure::new(&uri, |_: Context, (): ()| {
+        std::future::pending::<Result<(), Infallible>>()
+    });
+    let service = Service::new().procedure(stuck.timeout(Duration::from_millis(50)));
+    let _service = service.start(&session).await.unwrap();
+
+    let error = session
+        .call::<()>(&uri, &())
+        .timeout(Duration::from_secs(60))
+        .await
+        .unwrap_err();
+    let CallError::Timeout { waited, .. } = error else {
+        panic!("not a timeout: {error:?}")
+    };
+    assert!(waited < Duration::from_secs(30), "{waited:?}");
+}
+
+#[tokio::test]
 async fn a_tower_layer_around_a_procedure_sees_its_calls() {
     let broker = TestBroker::start().await;
     let session = broker.session().await;

@@ -62,7 +62,8 @@ pub enum CallError<E: std::error::Error + 'static = RemoteError> {
         /// The procedure that was called.
         procedure: Uri,
     },
-    /// No answer came in time: nobody serves the procedure, or it takes longer.
+    /// No answer came in time: nobody serves the procedure, or it takes longer than the caller waits or its own limit
+    /// ([`Procedure::timeout`](crate::Procedure::timeout)) allows.
     #[error("{procedure} did not answer within {waited:?}: is a service running that has it?")]
     Timeout {
         /// The procedure that was called.

@@ -4,10 +4,12 @@ use std::{convert::Infallible, error::Error, fmt};
 
 use crate::wire::{Codec, EncodeError, Payload};
 
-// The names of built-in errors are those of the Python package.
+// The names of built-in errors are the Python package's, where it has them.
 pub(crate) const INVALID_PAYLOAD: &str = "rpc_invalid_payload";
 pub(crate) const INVALID_RETURN: &str = "rpc_invalid_return";
 pub(crate) const INTERNAL_ERROR: &str = "InternalError";
+/// The Python package has no name for this one.
+pub(crate) const TIMEOUT: &str = "rpc_timeout";
 
 /// An error that a procedure raised, as it travels: a name and a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -66,12 +66,13 @@ impl Context {
         &self.shared.headers
     }
 
-    /// When the caller stops waiting; `None` when it did not say.
+    /// When this run ends at the latest: when the caller stops waiting, or at the procedure's own limit if that is
+    /// earlier. `None` when neither says.
     pub fn deadline(&self) -> Option<Instant> {
         self.shared.deadline
     }
 
-    /// How long the caller still waits; `None` when it did not say.
+    /// How long this run may still take; `None` when neither the caller nor the procedure says.
     pub fn remaining(&self) -> Option<Duration> {
         self.shared
             .deadline

@@ -21,7 +21,8 @@ use super::{
     reply,
 };
 use crate::{
-    error::{INTERNAL_ERROR, RemoteError},
+    error::{INTERNAL_ERROR, RemoteError, TIMEOUT},
+    id::Id,
     session::Session,
     transport::{Delivery, Subscription},
     uri::Uri,
@@ -53,7 +54,9 @@ pub(super) struct Worker {
 /// How the run of a handler ended.
 enum Run {
     Answered(Result<Payload, RemoteError>),
+    /// The caller has stopped waiting.
     TimedOut,
+    /// The service shall end.
     CutOff,
 }
 
@@ -153,7 +156,7 @@ impl Worker {
             .served
             .timeout
             .and_then(|timeout| Instant::now().checked_add(timeout));
-        let deadline = [deadline, limit].into_iter().flatten().min();
+        let until = [deadline, limit].into_iter().flatten().min();
         let codec = invocation.payload.codec();
         let call_id = invocation.id;
         let context = Context::new(context::Shared {
@@ -162,7 +165,7 @@ impl Worker {
             call_id,
             caller_id: invocation.caller_id,
             headers: invocation.headers,
-            deadline,
+            deadline: until,
             attempt: delivery.attempts,
             cancellation,
         });
@@ -176,7 +179,7 @@ impl Worker {
         let touch_every = delivery.message_timeout / 3;
         let mut touch_at = Instant::now() + touch_every;
         loop {
-            let wake_at = deadline.map_or(touch_at, |deadline| deadline.min(touch_at));
+            let wake_at = until.map_or(touch_at, |until| until.min(touch_at));
             tokio::select! {
                 biased;
                 outcome = &mut handler => {
@@ -186,8 +189,13 @@ impl Worker {
                 }
                 () = self.abort.cancelled() => return Run::CutOff,
                 () = sleep_until(wake_at) => {
-                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                    let now = Instant::now();
+                    if deadline.is_some_and(|deadline| deadline <= now) {
                         return Run::TimedOut;
+                    }
+                    if limit.is_some_and(|limit| limit <= now) {
+                        let reason = "the procedure took longer than its own limit";
+                        return Run::Answered(Err(RemoteError::sentence(codec, TIMEOUT, reason)));
                     }
                     // When the connection is gone the broker delivers the message again, touched or not.
                     let _ = delivery.touch();
@@ -198,7 +206,7 @@ impl Worker {
     }
 
     /// The caller learns that the procedure failed; why is for the log.
-    fn panicked(&self, codec: Codec, call: crate::id::Id, panic: &(dyn Any + Send)) -> RemoteError {
+    fn panicked(&self, codec: Codec, call: Id, panic: &(dyn Any + Send)) -> RemoteError {
         let message = panic
             .downcast_ref::<&str>()
             .copied()

@@ -129,7 +129,9 @@ impl Procedure {
         self
     }
 
-    /// How long one run may take. A caller that waits less still ends it earlier. Default: as long as the caller waits.
+    /// How long one run may take. Then it is dropped, and its caller gets
+    /// [`CallError::Timeout`](crate::CallError::Timeout) at once. A caller that waits less ends it earlier. Default: as
+    /// long as the caller waits.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{replies::Replies, shared::Session};
 use crate::{
-    error::{CallError, INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, RemoteError, RpcError},
+    error::{CallError, INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, RemoteError, RpcError, TIMEOUT},
     transport::Publication,
     uri::{InvalidUri, Uri},
     wire::{EncodeError, Headers, Invocation, Payload, Reply},
@@ -108,7 +108,7 @@ where
             Ok(payload) => payload
                 .decode()
                 .map_err(|source| CallError::Decode { procedure, source }),
-            Err(error) => Err(raised(procedure, error)),
+            Err(error) => Err(raised(procedure, error, started)),
         }
     }
 }
@@ -152,7 +152,7 @@ async fn exchange<E: RpcError>(
 }
 
 /// The error of a call whose procedure answered with one.
-fn raised<E: RpcError>(procedure: Uri, error: RemoteError) -> CallError<E> {
+fn raised<E: RpcError>(procedure: Uri, error: RemoteError, started: Instant) -> CallError<E> {
     match error.name() {
         INVALID_PAYLOAD => CallError::InvalidPayload {
             procedure,
@@ -163,6 +163,10 @@ fn raised<E: RpcError>(procedure: Uri, error: RemoteError) -> CallError<E> {
             reason: sentence(&error),
         },
         INTERNAL_ERROR => CallError::Internal { procedure },
+        TIMEOUT => CallError::Timeout {
+            procedure,
+            waited: started.elapsed(),
+        },
         _ => match E::from_remote(error) {
             Ok(error) => CallError::Remote(error),
             Err(error) => CallError::Unexpected { procedure, error },
