@@ -73,7 +73,7 @@ pub use error::{
 pub use event::{Consumer, Event, Received, Undecodable};
 pub use id::{Id, InvalidId};
 pub use macros::{Event, RpcError, procedure, service};
-pub use service::{Context, Handler, Procedure, Request, Service, ServiceHandle};
+pub use service::{Context, Handler, Procedure, ProcedureOptions, Request, Service, ServiceHandle};
 pub use session::{Call, Session, SessionBuilder};
 pub use uri::{InvalidUri, Uri};
 pub use wire::{Codec, DecodeError, EncodeError, EnvelopeError, Headers, Invocation, Payload, Reply};

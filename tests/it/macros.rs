@@ -1,6 +1,9 @@
 //! What the attributes generate works against a broker: modules, `impl` blocks and functions alone.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use almanet::{CallError, Codec, Context, Service, procedure, service};
 use almanet_tests::TestBroker;
@@ -24,7 +27,15 @@ mod arithmetic {
         left + right
     }
 
-    #[procedure(name = "previous", timeout = "5s", idempotent, tags("math"))]
+    #[procedure(
+        name = "previous",
+        timeout = "5s",
+        idempotent,
+        hidden,
+        tags("math", "example"),
+        channel = "workers",
+        concurrency = 8
+    )]
     pub async fn before(context: Context, number: i64) -> Result<i64> {
         assert!(context.procedure().as_str().ends_with(".previous"));
         if number == 0 {
@@ -74,6 +85,31 @@ async fn a_module_is_a_service_with_typed_callers() {
         assert_eq!(sum, 3);
         service.stop().await;
     }
+}
+
+#[test]
+fn options_and_doc_comments_are_kept() {
+    let service = arithmetic::service();
+    let [add, previous, ..] = service.procedures() else {
+        panic!("procedures are missing: {service:?}")
+    };
+    assert_eq!(add.uri().unwrap().as_str(), "almanet.test.arithmetic.add");
+    assert_eq!(add.options().description, "Adds.");
+    assert_eq!(
+        (add.options().channel.as_str(), add.options().timeout),
+        ("almanet", None)
+    );
+    assert_eq!((add.options().idempotent, add.options().hidden), (false, false));
+
+    let options = previous.options();
+    assert_eq!(
+        previous.uri().unwrap().as_str(),
+        "almanet.test.arithmetic.previous"
+    );
+    assert_eq!(options.timeout, Some(Duration::from_secs(5)));
+    assert_eq!((options.idempotent, options.hidden), (true, true));
+    assert_eq!((options.channel.as_str(), options.concurrency), ("workers", 8));
+    assert_eq!(options.tags, ["math", "example"]);
 }
 
 #[derive(Default)]

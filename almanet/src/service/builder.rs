@@ -57,6 +57,11 @@ impl Service {
         self
     }
 
+    /// The procedures of the service.
+    pub fn procedures(&self) -> &[Procedure] {
+        &self.procedures
+    }
+
     /// What the service is for, for people. `#[service]` takes the doc comment.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();

@@ -12,4 +12,4 @@ mod start;
 pub use builder::Service;
 pub use context::Context;
 pub use handle::ServiceHandle;
-pub use procedure::{Handler, NoPayload, Outcome, Procedure, Request};
+pub use procedure::{Handler, NoPayload, Outcome, Procedure, ProcedureOptions, Request};

@@ -43,22 +43,30 @@ pub struct Request {
 pub struct Procedure {
     pub(super) uri: Result<Uri, InvalidUri>,
     pub(super) handler: Handler,
-    pub(super) options: Options,
+    pub(super) options: ProcedureOptions,
 }
 
-/// What can be said of a procedure beside its name.
-#[derive(Debug, Clone)]
-pub(super) struct Options {
-    pub(super) description: String,
-    pub(super) channel: String,
-    pub(super) timeout: Option<Duration>,
-    pub(super) concurrency: usize,
-    pub(super) idempotent: bool,
-    pub(super) tags: Vec<String>,
-    pub(super) hidden: bool,
+/// What has been said of a procedure beside its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcedureOptions {
+    /// What the procedure does, for people.
+    pub description: String,
+    /// The channel that the instances share.
+    pub channel: String,
+    /// How long one run may take; `None` for as long as the caller waits.
+    pub timeout: Option<Duration>,
+    /// The most calls that run at once in this instance.
+    pub concurrency: usize,
+    /// Whether running twice does no more than running once.
+    pub idempotent: bool,
+    /// Words by which tools can group procedures.
+    pub tags: Vec<String>,
+    /// Whether listings leave the procedure out.
+    pub hidden: bool,
 }
 
-impl Default for Options {
+impl Default for ProcedureOptions {
     fn default() -> Self {
         Self {
             description: String::new(),
@@ -112,8 +120,22 @@ impl Procedure {
         Self {
             uri: Uri::new(uri),
             handler: BoxCloneSyncService::new(handler),
-            options: Options::default(),
+            options: ProcedureOptions::default(),
         }
+    }
+
+    /// The name of the procedure.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUri`] when it was made with a name that is not valid.
+    pub fn uri(&self) -> Result<&Uri, &InvalidUri> {
+        self.uri.as_ref()
+    }
+
+    /// What has been said of the procedure.
+    pub fn options(&self) -> &ProcedureOptions {
+        &self.options
     }
 
     /// What the procedure does, for people. `#[procedure]` takes the doc comment.

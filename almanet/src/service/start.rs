@@ -11,7 +11,7 @@ use super::{
     builder::Service,
     dispatch::{Served, Worker},
     handle::ServiceHandle,
-    procedure::{Options, Procedure},
+    procedure::{Procedure, ProcedureOptions},
 };
 use crate::{
     error::StartError,
@@ -89,7 +89,7 @@ fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, ChannelName)>, Start
             procedure: uri.clone(),
             source,
         })?;
-        let Options {
+        let ProcedureOptions {
             timeout, concurrency, ..
         } = options;
         served.push((
