@@ -48,8 +48,12 @@ impl Memory {
         }
     }
 
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit
+    /// Refuses when `bytes` more are too many.
+    pub(crate) fn check_room(&self, bytes: usize) -> Result<(), LimitReached> {
+        if self.used.load(Ordering::Relaxed).saturating_add(bytes) <= self.limit {
+            return Ok(());
+        }
+        Err(LimitReached::Memory { limit: self.limit })
     }
 
     pub(crate) fn charge(&self, bytes: usize) {
@@ -58,10 +62,6 @@ impl Memory {
 
     pub(crate) fn release(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
     }
 
     #[cfg(test)]

@@ -55,12 +55,7 @@ impl Registry {
         if let Some(topic) = topics.get(name) {
             return Ok(Arc::clone(topic));
         }
-        let memory = &self.context.memory;
-        if !memory.has_room(ROOM_COST) {
-            return Err(LimitReached::Memory {
-                limit: memory.limit(),
-            });
-        }
+        self.context.memory.check_room(ROOM_COST)?;
         let number = self.next_topic.fetch_add(1, Ordering::Relaxed);
         let topic = Topic::new(name.clone(), number, Arc::clone(&self.context));
         topics.insert(name.clone(), Arc::clone(&topic));
@@ -80,6 +75,11 @@ impl Registry {
             drop(topics);
             tracing::debug!(topic = %topic.name(), "ephemeral topic gone");
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.context.memory
     }
 
     pub(crate) fn timer(&self) -> &Timer {

@@ -79,7 +79,7 @@ impl Handler {
             Command::Pub { topic, body } => {
                 let bodies = slice::from_ref(&body);
                 self.publish(&topic, bodies, None, step)
-                    .map_err(|reached| refused(ErrorCode::PubFailed, "PUB", &reached))?;
+                    .map_err(|reached| self.no_room(ErrorCode::PubFailed, "PUB", &reached, step))?;
                 self.respond(OK, step);
             }
             Command::Fin(id) => {
@@ -91,14 +91,14 @@ impl Handler {
             Command::Rdy(count) => self.ready(count, step)?,
             Command::Mpub { topic, bodies } => {
                 self.publish(&topic, &bodies, None, step)
-                    .map_err(|reached| refused(ErrorCode::MpubFailed, "MPUB", &reached))?;
+                    .map_err(|reached| self.no_room(ErrorCode::MpubFailed, "MPUB", &reached, step))?;
                 self.respond(OK, step);
             }
             Command::Dpub { topic, delay, body } => {
                 self.check_delay(delay)?;
                 let bodies = slice::from_ref(&body);
                 self.publish(&topic, bodies, Some(delay), step)
-                    .map_err(|reached| refused(ErrorCode::DpubFailed, "DPUB", &reached))?;
+                    .map_err(|reached| self.no_room(ErrorCode::DpubFailed, "DPUB", &reached, step))?;
                 self.respond(OK, step);
             }
             Command::Req { id, delay } => {
@@ -169,29 +169,29 @@ impl Handler {
         if self.settings.heartbeat_interval.is_none() {
             return Err(invalid("cannot SUB with heartbeats disabled"));
         }
-        let subscription = loop {
-            let room = self.registry.topic(topic).map_err(TopicError::Limit);
-            let joined = room.and_then(|topic| {
-                let inbox = Inbox::new(Arc::clone(&self.output), self.settings.sample_rate);
-                let subscriber = Subscriber::new(inbox, self.settings.message_timeout);
-                let channel = topic.subscribe(channel, self.id, subscriber)?;
-                Ok(Subscription::new(topic, channel, self.id))
-            });
-            match joined {
-                Ok(subscription) => break subscription,
-                Err(TopicError::Gone) => {}
-                Err(TopicError::Limit(reached)) => {
-                    self.registry.limit_log().report(&reached, step.now);
-                    return Err(refused(ErrorCode::SubFailed, "SUB", &reached));
-                }
-            }
-        };
+        let subscription = self
+            .join(topic, channel)
+            .map_err(|reached| self.no_room(ErrorCode::SubFailed, "SUB", &reached, step))?;
         if self.subscription.set(subscription).is_err() {
             return Err(invalid("cannot SUB in current state"));
         }
         self.state = State::Subscribed;
         self.respond(OK, step);
         Ok(())
+    }
+
+    fn join(&self, name: &TopicName, channel: &ChannelName) -> Result<Subscription, LimitReached> {
+        loop {
+            let topic = self.registry.topic(name)?;
+            let inbox = Inbox::new(Arc::clone(&self.output), self.settings.sample_rate);
+            let subscriber = Subscriber::new(inbox, self.settings.message_timeout);
+            match topic.subscribe(channel, self.id, subscriber) {
+                Ok(key) => return Ok(Subscription::new(topic, key, self.id)),
+                // Whoever made it vanish is about to do this too; once it is done, a new topic can be made.
+                Err(TopicError::Gone) => self.registry.forget(&topic),
+                Err(TopicError::Limit(reached)) => return Err(reached),
+            }
+        }
     }
 
     fn ready(&self, count: u64, step: &mut Step) -> Result<(), ProtocolError> {
@@ -218,25 +218,23 @@ impl Handler {
         loop {
             let topic = match self.last_topic.take() {
                 Some(last) if last.name() == name => last,
-                _ => self.registry.topic(name).inspect_err(|reached| {
-                    self.registry.limit_log().report(reached, step.now);
-                })?,
+                _ => self.registry.topic(name)?,
             };
             match topic.publish(bodies, delay, step) {
                 Ok(()) => {
                     self.last_topic = Some(topic);
                     return Ok(());
                 }
-                Err(TopicError::Gone) => {
-                    // Whoever made it vanish is about to do this too; once it is done, a new topic can be made.
-                    self.registry.forget(&topic);
-                }
-                Err(TopicError::Limit(reached)) => {
-                    self.registry.limit_log().report(&reached, step.now);
-                    return Err(reached);
-                }
+                Err(TopicError::Gone) => self.registry.forget(&topic),
+                Err(TopicError::Limit(reached)) => return Err(reached),
             }
         }
+    }
+
+    /// The refusal for a limit, which the log hears of too.
+    fn no_room(&self, code: ErrorCode, command: &str, reached: &LimitReached, step: &Step) -> ProtocolError {
+        self.registry.limit_log().report(reached, step.now);
+        ProtocolError::new(code, format!("{command} failed {reached}"))
     }
 
     fn check_delay(&self, delay: Duration) -> Result<(), ProtocolError> {
@@ -270,10 +268,6 @@ fn invalid(description: impl Into<String>) -> ProtocolError {
 
 fn wrong_state(command: &str) -> ProtocolError {
     invalid(format!("cannot {command} in current state"))
-}
-
-fn refused(code: ErrorCode, command: &str, reached: &LimitReached) -> ProtocolError {
-    ProtocolError::new(code, format!("{command} failed {reached}"))
 }
 
 fn failed(code: ErrorCode, command: &str, id: &MessageId, reason: NotInFlight) -> ProtocolError {

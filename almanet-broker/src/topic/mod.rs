@@ -1,7 +1,10 @@
-//! One topic: it copies what is published to each of its channels, under one lock.
+//! One topic: it takes messages in and copies them to its channels, under one lock.
+
+mod channels;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -13,19 +16,16 @@ use almanet_nsq_proto::{ChannelName, Message, MessageId, TopicName};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use self::channels::Channels;
 use crate::{
     channel::{Channel, Subscriber, SubscriberId, after},
     client::Inbox,
-    limits::{EPHEMERAL_DEPTH, LimitReached, Memory, ROOM_COST, body_cost, cost},
+    limits::{LimitReached, Memory, ROOM_COST},
     step::Step,
     timer::Timer,
 };
 
-/// How long an ephemeral topic without a channel keeps its messages after the last one came.
-///
-/// nsqd keeps such a topic for ever. Replies to a caller that is gone make one; a caller that reconnects is back
-/// within this time.
-const ORPHAN_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) use self::channels::ChannelKey;
 
 /// Bodies below this size are copied when they are taken in.
 ///
@@ -65,11 +65,7 @@ impl Fate {
     }
 }
 
-/// The number of a channel within its topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ChannelKey(u64);
-
-/// A topic and its channels.
+/// A topic, its lock and its alarm.
 #[derive(Debug)]
 pub(crate) struct Topic {
     name: TopicName,
@@ -81,39 +77,24 @@ pub(crate) struct Topic {
 
 #[derive(Debug)]
 struct State {
-    channels: BTreeMap<ChannelKey, Named>,
-    next_channel: u64,
-    /// What was published while there is no channel. It becomes the first channel.
-    unclaimed: Channel<Inbox>,
-    last_publish: Instant,
+    channels: Channels,
     /// When the timer rings for this topic.
     alarm: Option<Instant>,
     gone: bool,
-}
-
-#[derive(Debug)]
-struct Named {
-    name: ChannelName,
-    machine: Channel<Inbox>,
-    /// How many messages an ephemeral channel had no room for.
-    dropped: u64,
 }
 
 impl Topic {
     pub(crate) fn new(name: TopicName, number: u64, context: Arc<TopicContext>) -> Arc<Self> {
         context.memory.charge(ROOM_COST);
         Arc::new_cyclic(|this| Self {
-            name,
-            number,
-            this: Weak::clone(this),
             state: Mutex::new(State {
-                channels: BTreeMap::new(),
-                next_channel: 0,
-                unclaimed: Channel::new(&context.memory, context.max_message_timeout),
-                last_publish: Instant::now(),
+                channels: Channels::new(name.clone(), Arc::clone(&context)),
                 alarm: None,
                 gone: false,
             }),
+            name,
+            number,
+            this: Weak::clone(this),
             context,
         })
     }
@@ -133,12 +114,14 @@ impl Topic {
         if state.gone {
             return Err(TopicError::Gone);
         }
-        self.check_room(&state, bodies, delay)
-            .map_err(TopicError::Limit)?;
+        let delay = delay.filter(|delay| !delay.is_zero());
+        let room = state.channels.check_room(bodies, delay);
+        if let Err(reached) = room {
+            self.set_alarm(&mut state);
+            return Err(TopicError::Limit(reached));
+        }
 
-        let due = delay
-            .filter(|delay| !delay.is_zero())
-            .map(|delay| after(step.now, delay));
+        let due = delay.map(|delay| after(step.now, delay));
         let first = self
             .context
             .next_message
@@ -150,11 +133,9 @@ impl Topic {
                 id: MessageId::from_number(number),
                 body: detached(body),
             };
-            self.distribute(&mut state, message, due, step);
+            state.channels.distribute(message, due, step);
         }
-        state.last_publish = step.now;
-        let earliest = state.earliest(&self.name);
-        self.set_alarm(&mut state, earliest);
+        self.set_alarm(&mut state);
         Ok(())
     }
 
@@ -169,61 +150,19 @@ impl Topic {
         if state.gone {
             return Err(TopicError::Gone);
         }
-        let known = state
-            .channels
-            .iter_mut()
-            .find(|(_, known)| known.name == *channel);
-        if let Some((key, known)) = known {
-            known.machine.subscribe(id, subscriber);
-            return Ok(*key);
-        }
-
-        let memory = &self.context.memory;
-        if !memory.has_room(ROOM_COST) {
-            return Err(TopicError::Limit(LimitReached::Memory {
-                limit: memory.limit(),
-            }));
-        }
-        memory.charge(ROOM_COST);
-        let mut machine = Channel::new(memory, self.context.max_message_timeout);
-        if state.channels.is_empty() {
-            std::mem::swap(&mut machine, &mut state.unclaimed);
-        }
-        machine.subscribe(id, subscriber);
-        let key = ChannelKey(state.next_channel);
-        state.next_channel += 1;
-        state.channels.insert(
-            key,
-            Named {
-                name: channel.clone(),
-                machine,
-                dropped: 0,
-            },
-        );
-        drop(state);
-        tracing::debug!(topic = %self.name, %channel, "channel created");
-        Ok(key)
+        let joined = state.channels.join(channel, id, subscriber);
+        self.set_alarm(&mut state);
+        joined
     }
 
     /// Removes a subscriber, and with the last one an ephemeral channel, and with its last channel an ephemeral topic.
     pub(crate) fn unsubscribe(&self, key: ChannelKey, id: SubscriberId, step: &mut Step) -> Fate {
         let mut state = self.state.lock();
-        let Some(channel) = state.channels.get_mut(&key) else {
-            return Fate::Stays;
-        };
-        channel.machine.unsubscribe(id, step.now, &mut step.touched);
-        if channel.machine.has_subscribers() || !channel.name.is_ephemeral() {
-            let earliest = channel.machine.earliest();
-            self.set_alarm(&mut state, earliest);
-            return Fate::Stays;
-        }
-        if let Some(channel) = state.channels.remove(&key) {
-            self.context.memory.release(ROOM_COST);
-            tracing::debug!(topic = %self.name, channel = %channel.name, dropped = channel.dropped, "ephemeral channel gone");
-        }
+        state.channels.leave(key, id, step);
         if state.channels.is_empty() && self.name.is_ephemeral() {
             return self.vanish(&mut state);
         }
+        self.set_alarm(&mut state);
         Fate::Stays
     }
 
@@ -234,122 +173,37 @@ impl Topic {
         work: impl FnOnce(&mut Channel<Inbox>) -> R,
     ) -> Option<R> {
         let mut state = self.state.lock();
-        let channel = &mut state.channels.get_mut(&key)?.machine;
+        let channel = state.channels.get_mut(key)?;
         let result = work(channel);
         let earliest = channel.earliest();
-        self.set_alarm(&mut state, earliest);
+        self.set_alarm_at(&mut state, earliest);
         Some(result)
     }
 
     /// Does what the alarm was set for.
     pub(crate) fn ring(&self, step: &mut Step) -> Fate {
         let mut state = self.state.lock();
-        state.alarm = None;
-        for channel in state.channels.values_mut() {
-            channel.machine.expire(step.now, &mut step.touched);
+        if state.gone {
+            return Fate::Stays;
         }
-        state.unclaimed.expire(step.now, &mut step.touched);
-        if state
-            .orphaned_until(&self.name)
-            .is_some_and(|until| until <= step.now)
-        {
+        state.alarm = None;
+        state.channels.expire(step);
+        let orphaned_until = state.channels.orphaned_until();
+        if orphaned_until.is_some_and(|until| until <= step.now) {
             return self.vanish(&mut state);
         }
-        let earliest = state.earliest(&self.name);
-        self.set_alarm(&mut state, earliest);
+        self.set_alarm(&mut state);
         Fate::Stays
     }
 
-    /// Refuses what has no room. Ephemeral channels do not refuse: they drop, in [`put`](Self::put).
-    fn check_room(
-        &self,
-        state: &State,
-        bodies: &[Bytes],
-        delay: Option<Duration>,
-    ) -> Result<(), LimitReached> {
-        let at_once = bodies.len() == 1 && delay.is_none();
-        let max_depth = self.context.max_channel_depth;
-        let copies = state.channels.len().max(1);
-        let bytes = || bodies.iter().map(|body| body_cost(body.len())).sum::<usize>() * copies;
-        let check = |channel: &Channel<Inbox>, is_full: &dyn Fn() -> LimitReached| {
-            if at_once && channel.is_hungry() {
-                return Ok(());
-            }
-            if channel.depth() + bodies.len() > max_depth {
-                return Err(is_full());
-            }
-            let memory = &self.context.memory;
-            if !memory.has_room(bytes()) {
-                return Err(LimitReached::Memory {
-                    limit: memory.limit(),
-                });
-            }
-            Ok(())
-        };
-
-        if state.channels.is_empty() && !self.name.is_ephemeral() {
-            check(&state.unclaimed, &|| LimitReached::TopicDepth {
-                topic: self.name.clone(),
-                limit: max_depth,
-            })?;
-        }
-        for channel in state.channels.values() {
-            if !channel.name.is_ephemeral() {
-                check(&channel.machine, &|| LimitReached::ChannelDepth {
-                    topic: self.name.clone(),
-                    channel: channel.name.clone(),
-                    limit: max_depth,
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives each channel a copy of the message.
-    fn distribute(&self, state: &mut State, message: Message, due: Option<Instant>, step: &mut Step) {
-        if state.channels.is_empty() {
-            if !self.name.is_ephemeral() || self.has_room_for_ephemeral(&state.unclaimed, &message) {
-                put(&mut state.unclaimed, message, due, step);
-            }
-            return;
-        }
-        let mut message = Some(message);
-        let mut left = state.channels.len();
-        for channel in state.channels.values_mut() {
-            left -= 1;
-            let copy = if left == 0 {
-                message.take()
-            } else {
-                message.clone()
-            };
-            if let Some(copy) = copy {
-                self.put_named(channel, copy, due, step);
-            }
-        }
-    }
-
-    fn put_named(&self, channel: &mut Named, message: Message, due: Option<Instant>, step: &mut Step) {
-        if channel.name.is_ephemeral() && !self.has_room_for_ephemeral(&channel.machine, &message) {
-            if channel.dropped == 0 {
-                tracing::warn!(
-                    topic = %self.name,
-                    channel = %channel.name,
-                    "ephemeral channel is full: dropping messages"
-                );
-            }
-            channel.dropped += 1;
-            return;
-        }
-        put(&mut channel.machine, message, due, step);
-    }
-
-    fn has_room_for_ephemeral(&self, channel: &Channel<Inbox>, message: &Message) -> bool {
-        let max_depth = EPHEMERAL_DEPTH.min(self.context.max_channel_depth);
-        channel.is_hungry() || (channel.depth() < max_depth && self.context.memory.has_room(cost(message)))
+    /// Makes the timer ring when something has to be done.
+    fn set_alarm(&self, state: &mut State) {
+        let earliest = state.channels.earliest();
+        self.set_alarm_at(state, earliest);
     }
 
     /// Makes the timer ring at `earliest`, unless it rings before that anyway.
-    fn set_alarm(&self, state: &mut State, earliest: Option<Instant>) {
+    fn set_alarm_at(&self, state: &mut State, earliest: Option<Instant>) {
         let Some(earliest) = earliest else { return };
         if state.alarm.is_none_or(|alarm| earliest < alarm) {
             self.context
@@ -360,8 +214,10 @@ impl Topic {
     }
 
     fn vanish(&self, state: &mut State) -> Fate {
-        state.gone = true;
-        state.unclaimed = Channel::new(&self.context.memory, self.context.max_message_timeout);
+        if std::mem::replace(&mut state.gone, true) {
+            return Fate::Stays;
+        }
+        state.channels.clear();
         if let Some(alarm) = state.alarm.take() {
             self.context.timer.clear(self.number, alarm);
         }
@@ -369,34 +225,9 @@ impl Topic {
     }
 }
 
-impl State {
-    /// A time at or before the one when something has to be done.
-    fn earliest(&self, name: &TopicName) -> Option<Instant> {
-        self.channels
-            .values()
-            .filter_map(|channel| channel.machine.earliest())
-            .chain(self.unclaimed.earliest())
-            .chain(self.orphaned_until(name))
-            .min()
-    }
-
-    /// Until when an ephemeral topic without a channel stays.
-    fn orphaned_until(&self, name: &TopicName) -> Option<Instant> {
-        (name.is_ephemeral() && self.channels.is_empty()).then(|| after(self.last_publish, ORPHAN_TIMEOUT))
-    }
-}
-
 impl Drop for Topic {
     fn drop(&mut self) {
-        let rooms = 1 + self.state.get_mut().channels.len();
-        self.context.memory.release(ROOM_COST * rooms);
-    }
-}
-
-fn put(channel: &mut Channel<Inbox>, message: Message, due: Option<Instant>, step: &mut Step) {
-    match due {
-        Some(due) => channel.defer(message, due),
-        None => channel.publish(message, step.now, &mut step.touched),
+        self.context.memory.release(ROOM_COST);
     }
 }
 

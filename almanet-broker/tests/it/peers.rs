@@ -109,10 +109,10 @@ async fn a_subscriber_that_does_not_read_leaves_messages_to_others() {
     let id = quick.message().await.id;
     quick.send(format!("RDY 0\nFIN {id}\n").as_bytes()).await;
     quick.expect_quiet().await;
-    // And once it reads, it gets messages again: those that were on their way, and the others.
+    // And once it reads, it gets messages again: those that were on their way, and the others. It answers none, so
+    // that nothing but its reading makes the broker go on.
     for _ in 0..39 {
-        let id = slow.message().await.id;
-        slow.send(format!("FIN {id}\n").as_bytes()).await;
+        slow.message().await;
     }
     slow.expect_quiet().await;
 }

@@ -1,5 +1,7 @@
 //! Every refusal in nsqd's words, and the close after the fatal ones.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::{Target, identify, publish, unique};
 
 const ID: &str = "0123456789abcdef";
@@ -168,4 +170,7 @@ async fn the_words_of_a_refusal_arrive_although_the_client_goes_on_sending() {
     client.send(b"NONSENSE\n").await;
     client.send(&vec![b'x'; 1 << 20]).await;
     client.expect_error("E_INVALID invalid command NONSENSE").await;
+    // An orderly end: after a reset, neither reading nor writing would go without an error.
+    assert_eq!(client.stream.read(&mut [0]).await.unwrap(), 0);
+    client.stream.write_all(b"more").await.unwrap();
 }

@@ -1,0 +1,245 @@
+//! The channels of a topic: who gets a copy of a message, and who has no room for it.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use almanet_nsq_proto::{ChannelName, Message, TopicName};
+use bytes::Bytes;
+
+use super::{TopicContext, TopicError};
+use crate::{
+    channel::{Channel, Subscriber, SubscriberId, after},
+    client::Inbox,
+    limits::{EPHEMERAL_DEPTH, LimitReached, ROOM_COST, body_cost, cost},
+    step::Step,
+};
+
+/// How long an ephemeral topic without a channel keeps its messages after the last one came.
+///
+/// nsqd keeps such a topic for ever. Replies to a caller that is gone make one; a caller that reconnects is back
+/// within this time.
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The number of a channel within its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ChannelKey(u64);
+
+/// The channels of one topic.
+#[derive(Debug)]
+pub(super) struct Channels {
+    topic: TopicName,
+    context: Arc<TopicContext>,
+    named: BTreeMap<ChannelKey, Named>,
+    next_key: u64,
+    /// What was published while there is no channel. It becomes the first channel.
+    unclaimed: Channel<Inbox>,
+    last_publish: Instant,
+}
+
+#[derive(Debug)]
+struct Named {
+    name: ChannelName,
+    machine: Channel<Inbox>,
+    /// How many messages an ephemeral channel had no room for.
+    dropped: u64,
+}
+
+impl Channels {
+    pub(super) fn new(topic: TopicName, context: Arc<TopicContext>) -> Self {
+        Self {
+            unclaimed: Channel::new(&context.memory, context.max_message_timeout),
+            topic,
+            context,
+            named: BTreeMap::new(),
+            next_key: 0,
+            last_publish: Instant::now(),
+        }
+    }
+
+    /// Refuses messages that have no room. Ephemeral channels do not refuse: they drop.
+    pub(super) fn check_room(&self, bodies: &[Bytes], delay: Option<Duration>) -> Result<(), LimitReached> {
+        let at_once = bodies.len() == 1 && delay.is_none();
+        let limit = self.context.max_channel_depth;
+        if self.named.is_empty() && !self.topic.is_ephemeral() {
+            if self.unclaimed.depth() + bodies.len() > limit {
+                return Err(LimitReached::TopicDepth {
+                    topic: self.topic.clone(),
+                    limit,
+                });
+            }
+            return self.check_memory(bodies, 1);
+        }
+        let mut copies = 0;
+        for Named { name, machine, .. } in self.named.values() {
+            if name.is_ephemeral() || at_once && machine.is_hungry() {
+                continue;
+            }
+            if machine.depth() + bodies.len() > limit {
+                return Err(LimitReached::ChannelDepth {
+                    topic: self.topic.clone(),
+                    channel: name.clone(),
+                    limit,
+                });
+            }
+            copies += 1;
+        }
+        self.check_memory(bodies, copies)
+    }
+
+    fn check_memory(&self, bodies: &[Bytes], copies: usize) -> Result<(), LimitReached> {
+        if copies == 0 {
+            return Ok(());
+        }
+        let bytes: usize = bodies.iter().map(|body| body_cost(body.len())).sum();
+        self.context.memory.check_room(bytes * copies)
+    }
+
+    /// Gives each channel a copy of the message.
+    pub(super) fn distribute(&mut self, message: Message, due: Option<Instant>, step: &mut Step) {
+        self.last_publish = step.now;
+        if self.named.is_empty() {
+            if !self.topic.is_ephemeral() || has_room(&self.unclaimed, &message, &self.context) {
+                put(&mut self.unclaimed, message, due, step);
+            }
+            return;
+        }
+        let mut message = Some(message);
+        let mut left = self.named.len();
+        for channel in self.named.values_mut() {
+            left -= 1;
+            let copy = if left == 0 {
+                message.take()
+            } else {
+                message.clone()
+            };
+            let Some(copy) = copy else { return };
+            if channel.name.is_ephemeral() && !has_room(&channel.machine, &copy, &self.context) {
+                channel.drop_one(&self.topic);
+            } else {
+                put(&mut channel.machine, copy, due, step);
+            }
+        }
+    }
+
+    /// Adds a subscriber to a channel, made on the spot if need be.
+    pub(super) fn join(
+        &mut self,
+        channel: &ChannelName,
+        id: SubscriberId,
+        subscriber: Subscriber<Inbox>,
+    ) -> Result<ChannelKey, TopicError> {
+        let known = self.named.iter_mut().find(|(_, known)| known.name == *channel);
+        if let Some((key, known)) = known {
+            known.machine.subscribe(id, subscriber);
+            return Ok(*key);
+        }
+        let memory = &self.context.memory;
+        memory.check_room(ROOM_COST).map_err(TopicError::Limit)?;
+        memory.charge(ROOM_COST);
+
+        let mut machine = Channel::new(memory, self.context.max_message_timeout);
+        if self.named.is_empty() {
+            std::mem::swap(&mut machine, &mut self.unclaimed);
+        }
+        machine.subscribe(id, subscriber);
+        let key = ChannelKey(self.next_key);
+        self.next_key += 1;
+        self.named.insert(
+            key,
+            Named {
+                name: channel.clone(),
+                machine,
+                dropped: 0,
+            },
+        );
+        tracing::debug!(topic = %self.topic, %channel, "channel created");
+        Ok(key)
+    }
+
+    /// Removes a subscriber, and with the last one an ephemeral channel.
+    pub(super) fn leave(&mut self, key: ChannelKey, id: SubscriberId, step: &mut Step) {
+        let Some(channel) = self.named.get_mut(&key) else {
+            return;
+        };
+        channel.machine.unsubscribe(id, step.now, &mut step.touched);
+        if channel.machine.has_subscribers() || !channel.name.is_ephemeral() {
+            return;
+        }
+        if let Some(channel) = self.named.remove(&key) {
+            self.context.memory.release(ROOM_COST);
+            tracing::debug!(
+                topic = %self.topic,
+                channel = %channel.name,
+                dropped = channel.dropped,
+                "ephemeral channel gone"
+            );
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
+    pub(super) fn get_mut(&mut self, key: ChannelKey) -> Option<&mut Channel<Inbox>> {
+        Some(&mut self.named.get_mut(&key)?.machine)
+    }
+
+    /// Lets the messages of all channels time out and become due.
+    pub(super) fn expire(&mut self, step: &mut Step) {
+        for channel in self.named.values_mut() {
+            channel.machine.expire(step.now, &mut step.touched);
+        }
+        self.unclaimed.expire(step.now, &mut step.touched);
+    }
+
+    /// Forgets the messages that no channel has.
+    pub(super) fn clear(&mut self) {
+        self.unclaimed = Channel::new(&self.context.memory, self.context.max_message_timeout);
+    }
+
+    /// A time at or before the one when something has to be done.
+    pub(super) fn earliest(&self) -> Option<Instant> {
+        self.named
+            .values()
+            .filter_map(|channel| channel.machine.earliest())
+            .chain(self.unclaimed.earliest())
+            .chain(self.orphaned_until())
+            .min()
+    }
+
+    /// Until when an ephemeral topic without a channel stays.
+    pub(super) fn orphaned_until(&self) -> Option<Instant> {
+        (self.topic.is_ephemeral() && self.named.is_empty()).then(|| after(self.last_publish, ORPHAN_TIMEOUT))
+    }
+}
+
+impl Named {
+    fn drop_one(&mut self, topic: &TopicName) {
+        if self.dropped == 0 {
+            tracing::warn!(%topic, channel = %self.name, "ephemeral channel is full: dropping messages");
+        }
+        self.dropped += 1;
+    }
+}
+
+impl Drop for Channels {
+    fn drop(&mut self) {
+        self.context.memory.release(ROOM_COST * self.named.len());
+    }
+}
+
+/// Whether an ephemeral channel takes the message.
+fn has_room(channel: &Channel<Inbox>, message: &Message, context: &TopicContext) -> bool {
+    let max_depth = EPHEMERAL_DEPTH.min(context.max_channel_depth);
+    channel.is_hungry() || channel.depth() < max_depth && context.memory.check_room(cost(message)).is_ok()
+}
+
+fn put(channel: &mut Channel<Inbox>, message: Message, due: Option<Instant>, step: &mut Step) {
+    match due {
+        Some(due) => channel.defer(message, due),
+        None => channel.publish(message, step.now, &mut step.touched),
+    }
+}
