@@ -1,22 +1,13 @@
 //! What does not fit is refused in clear words, quickly, and disturbs nobody else.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
-use almanet::{
-    CallError, Codec, ConnectError, ConsumeError, Context, Id, InvalidUri, Procedure, ProduceError, Service,
-    Session,
-};
-use almanet_tests::{TestBroker, unique};
+use almanet::{CallError, Codec, ConnectError, ConsumeError, Id, InvalidUri, ProduceError, Service, Session};
+use almanet_tests::{TestBroker, echo, unique};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-
-fn echo(uri: &str) -> Procedure {
-    Procedure::new(uri, |_: Context, text: String| async move {
-        Ok::<_, Infallible>(text)
-    })
-}
 
 #[tokio::test]
 async fn an_address_where_nothing_listens_is_named_with_the_cause() {

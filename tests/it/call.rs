@@ -8,16 +8,9 @@ use std::{
 };
 
 use almanet::{CallError, Codec, Context, Id, Procedure, Service};
-use almanet_tests::{TestBroker, unique};
+use almanet_tests::{TestBroker, echo, unique};
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::Barrier;
-
-/// A procedure that answers with its payload.
-fn echo(uri: &str) -> Procedure {
-    Procedure::new(uri, |_: Context, text: String| async move {
-        Ok::<_, Infallible>(text)
-    })
-}
 
 #[tokio::test]
 async fn a_call_by_name_brings_the_answer() {

@@ -1,9 +1,9 @@
 //! A broker that goes and comes back: sessions and services find it again.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
-use almanet::{Broker, BrokerConfig, Context, Procedure, Service, Session};
-use almanet_tests::unique;
+use almanet::{Broker, BrokerConfig, Service, Session};
+use almanet_tests::{echo, unique};
 
 /// These tests stop their broker, so they always have one of their own.
 async fn broker_at(address: std::net::SocketAddr) -> Broker {
@@ -18,10 +18,11 @@ async fn calls_and_events_work_again_after_the_broker_restarts() {
     let address = broker.tcp_addr();
     let session = Session::connect(address.to_string()).await.unwrap();
     let uri = unique("test.echo");
-    let echo = Procedure::new(&uri, |_: Context, text: String| async move {
-        Ok::<_, Infallible>(text)
-    });
-    let _service = Service::new().procedure(echo).start(&session).await.unwrap();
+    let _service = Service::new()
+        .procedure(echo(&uri))
+        .start(&session)
+        .await
+        .unwrap();
     let topic = unique("test.topic");
     let mut consumer = session.consume_topic::<u32>(&topic, "worker").await.unwrap();
     assert_eq!(session.call::<String>(&uri, "before").await.unwrap(), "before");
@@ -55,10 +56,11 @@ async fn with_two_brokers_a_call_reaches_a_service_through_the_one_that_is_left(
         Session::connect(&addresses).await.unwrap(),
     );
     let uri = unique("test.echo");
-    let echo = Procedure::new(&uri, |_: Context, text: String| async move {
-        Ok::<_, Infallible>(text)
-    });
-    let _service = Service::new().procedure(echo).start(&serving).await.unwrap();
+    let _service = Service::new()
+        .procedure(echo(&uri))
+        .start(&serving)
+        .await
+        .unwrap();
     for text in ["one", "two", "three", "four"] {
         assert_eq!(calling.call::<String>(&uri, text).await.unwrap(), text);
     }

@@ -1,6 +1,8 @@
-//! What the integration tests share: a broker to test against, and names that no two tests share.
+//! What the integration tests share: a broker to test against, a procedure to call, and names that no two tests share.
 
-use almanet::{Broker, BrokerConfig, Session, SessionBuilder};
+use std::convert::Infallible;
+
+use almanet::{Broker, BrokerConfig, Context, Procedure, Session, SessionBuilder};
 use uuid::Uuid;
 
 /// The broker that a test runs against: the nsqd that `ALMANET_TEST_NSQD` names, else an embedded one of its own.
@@ -52,4 +54,11 @@ impl TestBroker {
 /// A name that begins with `prefix` and that no other test, of this run or another, has.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}_{}", &Uuid::new_v4().simple().to_string()[..12])
+}
+
+/// A procedure that answers with its payload, a text.
+pub fn echo(uri: &str) -> Procedure {
+    Procedure::new(uri, |_: Context, text: String| async move {
+        Ok::<_, Infallible>(text)
+    })
 }
