@@ -2,6 +2,10 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
+use crate::{compression::Compression, secret::Secret};
+
 /// The shortest time that makes sense for anything a task waits for again and again.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Longer than any process runs, and safe to add to any clock.
@@ -29,6 +33,10 @@ pub struct ConnectionConfig {
     pub(crate) max_message_size: usize,
     pub(crate) max_body_size: usize,
     pub(crate) reconnect_delay: RangeInclusive<Duration>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Tls>,
+    pub(crate) compression: Option<Compression>,
+    pub(crate) auth_secret: Option<Secret>,
 }
 
 impl Default for ConnectionConfig {
@@ -42,6 +50,10 @@ impl Default for ConnectionConfig {
             max_message_size: 1024 * 1024,
             max_body_size: 5 * 1024 * 1024,
             reconnect_delay: Duration::from_millis(50)..=Duration::from_secs(10),
+            #[cfg(feature = "tls")]
+            tls: None,
+            compression: None,
+            auth_secret: None,
         }
     }
 }
@@ -118,6 +130,51 @@ impl ConnectionConfig {
     pub fn reconnect_delay(mut self, reconnect_delay: RangeInclusive<Duration>) -> Self {
         self.reconnect_delay = reconnect_delay;
         self
+    }
+
+    /// Encrypts connections and verifies the broker's certificate.
+    ///
+    /// Unset by default, as nsqd has no certificate by default. A broker without TLS is then an error: nothing is
+    /// ever sent in plain instead.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Compresses connections, in both directions.
+    ///
+    /// Unset by default: on a fast network it costs more time than it saves. A broker that does not grant it is an
+    /// error.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// The secret that the broker's authorization server knows this client by.
+    ///
+    /// Unset by default. It is sent to brokers that ask for one (nsqd does with `--auth-http-address`), and to no
+    /// others; it is never shown in logs or errors. Combine it with [`tls`](Self::tls), or it travels in plain.
+    #[must_use]
+    pub fn auth_secret(mut self, secret: impl Into<String>) -> Self {
+        self.auth_secret = Some(Secret::new(secret.into()));
+        self
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn wants_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(
+        clippy::unused_self,
+        reason = "the same signature with and without the feature"
+    )]
+    pub(crate) fn wants_tls(&self) -> bool {
+        false
     }
 }
 

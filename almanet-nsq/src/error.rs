@@ -1,8 +1,8 @@
 //! What can go wrong: while connecting, while publishing, while answering a message.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
-use almanet_nsq_proto::{MessageId, ProtocolError, TopicName};
+use almanet_nsq_proto::{ErrorCode, MessageId, ProtocolError, TopicName};
 
 /// Why no connection to a broker could be made.
 ///
@@ -55,12 +55,82 @@ pub enum ConnectError {
         /// How it broke.
         cause: String,
     },
+    /// The connection could not be secured.
+    #[error("cannot secure the connection to {address}: {cause}")]
+    Tls {
+        /// The address as it was given.
+        address: String,
+        /// Which side did not accept the other, and why.
+        cause: String,
+    },
+    /// The broker does not have what the connection is configured to have.
+    #[error("{address} does not grant {feature}, which is configured: {}", enabling(*feature))]
+    NotGranted {
+        /// The address as it was given.
+        address: String,
+        /// What was asked for.
+        feature: Feature,
+    },
+    /// The broker wants a secret, and none is configured.
+    #[error("{address} requires authentication: set the secret with `ConnectionConfig::auth_secret`")]
+    AuthRequired {
+        /// The address as it was given.
+        address: String,
+    },
+    /// The broker does not accept the secret, or could not check it.
+    #[error(
+        "{address} refuses the authentication secret: {cause}; {}",
+        auth_advice(cause)
+    )]
+    AuthRefused {
+        /// The address as it was given.
+        address: String,
+        /// The broker's words.
+        cause: ProtocolError,
+    },
     /// None of several addresses could be connected to.
     #[error("none of {} addresses can be used: {}", .0.len(), list(.0))]
     AllFailed(Vec<ConnectError>),
     /// There was no address to connect to.
     #[error("no address was given: name at least one broker as host:port")]
     NoAddress,
+}
+
+/// Something that a connection can have or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Feature {
+    /// Encryption.
+    Tls,
+    /// Compression with snappy.
+    Snappy,
+    /// Compression with deflate.
+    Deflate,
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "TLS",
+            Self::Snappy => "snappy compression",
+            Self::Deflate => "deflate compression",
+        })
+    }
+}
+
+fn enabling(feature: Feature) -> &'static str {
+    match feature {
+        Feature::Tls => "nsqd has it with --tls-cert and --tls-key",
+        Feature::Snappy => "nsqd has it unless started with --snappy=false",
+        Feature::Deflate => "nsqd has it unless started with --deflate=false",
+    }
+}
+
+fn auth_advice(cause: &ProtocolError) -> &'static str {
+    match cause.code {
+        ErrorCode::Unauthorized => "it allows nothing",
+        _ => "is it the right one, and does the broker reach its authorization server?",
+    }
 }
 
 /// The operating system's reason in plain words, without its number where the kind says it all.

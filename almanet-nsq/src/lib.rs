@@ -33,18 +33,47 @@
 //! NSQ delivers at least once and in no fixed order: a message can come twice, so handle it such that this does
 //! no harm.
 //!
+//! Connections can be secured with TLS, compressed, and authenticated; see [`ConnectionConfig`]. What is configured
+//! and not granted by the broker is an error, never a connection with less:
+//!
+#![cfg_attr(feature = "tls", doc = "```no_run")]
+#![cfg_attr(not(feature = "tls"), doc = "```ignore")]
+//! use almanet_nsq::{Compression, ConnectionConfig, ProducerConfig, Tls};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let connection = ConnectionConfig::default()
+//!     .tls(Tls::builder().ca_file("/etc/nsq/ca.pem").build()?)
+//!     .compression(Compression::Snappy)
+//!     .auth_secret(std::env::var("NSQ_SECRET")?);
+//! let config = ProducerConfig::default().connection(connection);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! - `tls` (default): encryption with rustls and ring. Its build takes longer than the rest together and needs a C
+//!   compiler, so it can be left out.
+//!
 //! [NSQ]: https://nsq.io
 
+mod compression;
 mod config;
 mod connection;
 mod consumer;
 mod error;
 mod producer;
+mod secret;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use almanet_nsq_proto::{
     ChannelName, ErrorCode, InvalidName, MAX_NAME_LENGTH, MessageId, ProtocolError, TopicName,
 };
+pub use compression::{Compression, DeflateLevel};
 pub use config::{ConnectionConfig, ConsumerConfig, ProducerConfig};
 pub use consumer::{Consumer, Delivery};
-pub use error::{AnswerError, ConnectError, PublishError};
+pub use error::{AnswerError, ConnectError, Feature, PublishError};
 pub use producer::Producer;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsBuilder, TlsError};

@@ -14,15 +14,17 @@ use std::{
 use almanet_nsq_proto::{Command, Frame, FrameDecoder, HEARTBEAT};
 use bytes::{Buf, BytesMut};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
     sync::Notify,
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{handshake::Established, lost::Lost};
+use super::{
+    handshake::Established,
+    lost::Lost,
+    stream::{Sink, Source},
+};
 
 /// How many bytes go into one write before the rest has to wait for the next.
 pub(crate) const BATCH_BYTES: usize = 256 * 1024;
@@ -71,17 +73,16 @@ pub(super) async fn drive(
     heartbeat_interval: Duration,
     stop: &CancellationToken,
 ) -> Ended {
-    let (read, write) = established.stream.into_split();
     let pulse = Arc::new(Pulse::default());
     let writer = Writer {
-        write,
+        sink: established.stream.sink,
         outgoing,
         pulse: Arc::clone(&pulse),
         patience: heartbeat_interval.saturating_mul(2),
         stop: stop.clone(),
     };
     let reader = Reader {
-        read,
+        source: established.stream.source,
         decoder: established.decoder,
         received: established.received,
         pulse: Arc::clone(&pulse),
@@ -125,7 +126,7 @@ impl Pulse {
 }
 
 struct Writer<O> {
-    write: OwnedWriteHalf,
+    sink: Sink,
     outgoing: O,
     pulse: Arc<Pulse>,
     patience: Duration,
@@ -155,7 +156,7 @@ impl<O: Outgoing> Writer<O> {
             }
             if is_last {
                 // Whether the peer still hears it does not matter any more.
-                let _ = self.write.shutdown().await;
+                let _ = self.sink.shutdown().await;
                 return Lost::Closed;
             }
             tokio::select! {
@@ -168,24 +169,41 @@ impl<O: Outgoing> Writer<O> {
 
     /// Writes all of `buffer` and leaves it empty.
     async fn write(&mut self, buffer: &mut BytesMut) -> Result<(), Lost> {
+        let is_plain = self.sink.is_plain();
+        if !is_plain {
+            // Pieces of what is packed or encrypted do not tell which bytes are in them, and nothing that may have
+            // arrived can count as unsent: so all of it counts before the first piece leaves.
+            self.pulse
+                .written
+                .fetch_add(buffer.len() as u64, Ordering::AcqRel);
+            self.sink.pack(buffer).map_err(Lost::Failed)?;
+        }
         while !buffer.is_empty() {
-            let count = timeout(self.patience, self.write.write(buffer))
+            let count = timeout(self.patience, self.sink.write(buffer))
                 .await
                 .map_err(|_| Lost::Stalled { after: self.patience })?
                 .map_err(Lost::Failed)?;
             if count == 0 {
                 return Err(Lost::Failed(io::ErrorKind::WriteZero.into()));
             }
-            // Nothing is awaited between the write and the count, so the count is exact even if this task is aborted.
-            self.pulse.written.fetch_add(count as u64, Ordering::AcqRel);
+            if is_plain {
+                // Nothing is awaited between the write and the count, so the count is exact even if this task is aborted.
+                self.pulse.written.fetch_add(count as u64, Ordering::AcqRel);
+            }
             buffer.advance(count);
+        }
+        if !is_plain {
+            timeout(self.patience, self.sink.flush())
+                .await
+                .map_err(|_| Lost::Stalled { after: self.patience })?
+                .map_err(Lost::Failed)?;
         }
         Ok(())
     }
 }
 
 struct Reader {
-    read: OwnedReadHalf,
+    source: Source,
     decoder: FrameDecoder,
     received: BytesMut,
     pulse: Arc<Pulse>,
@@ -215,7 +233,7 @@ impl Reader {
             self.received.reserve(READ_BYTES / 8);
             tokio::select! {
                 biased;
-                count = self.read.read_buf(&mut self.received) => match count {
+                count = self.source.read_buf(&mut self.received) => match count {
                     Ok(0) => return Lost::Ended,
                     Ok(_) => heard = Instant::now(),
                     Err(error) => return Lost::Failed(error),

@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use almanet_nsq_proto::{
-    ChannelName, Command, Frame, FrameDecoder, HEARTBEAT, Identify, IdentifyResponse, MAGIC_V2, OK, TopicName,
+    ChannelName, Command, FrameDecoder, Identify, IdentifyResponse, MAGIC_V2, OK, TopicName,
 };
-use bytes::{Bytes, BytesMut};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use bytes::BytesMut;
+use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
 
-use crate::{config::ConnectionConfig, connection::lost::Lost, error::ConnectError};
+use super::{stream::Stream, talk::Talk, upgrade::upgrade};
+use crate::{compression::Compression, config::ConnectionConfig, error::ConnectError};
 
 /// The type and the head of a message frame, which come on top of the message.
 const MESSAGE_FRAME_HEAD: usize = 4 + 8 + 2 + 16;
 /// Room for the answer to IDENTIFY, which is a JSON text, however small the messages are.
 const SMALLEST_FRAME_LIMIT: usize = 64 * 1024;
+
+/// nsqd's default of `--min-output-buffer-timeout`; it refuses less.
+const SHORTEST_OUTPUT_BUFFER_TIMEOUT: Duration = Duration::from_millis(25);
 
 /// What a connection is for, which decides what is said at its start.
 #[derive(Debug, Clone, Default)]
@@ -30,9 +30,8 @@ pub(crate) struct Purpose {
 }
 
 /// A connection on which both peers have greeted.
-#[derive(Debug)]
 pub(crate) struct Established {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) decoder: FrameDecoder,
     /// What was read and not decoded yet.
     pub(super) received: BytesMut,
@@ -69,14 +68,15 @@ async fn greet(
     let max_message_frame = config.max_message_size.saturating_add(MESSAGE_FRAME_HEAD);
     let mut talk = Talk {
         address,
-        stream,
+        stream: Stream::plain(stream),
         decoder: FrameDecoder::new(max_message_frame.max(SMALLEST_FRAME_LIMIT)),
         received: BytesMut::new(),
     };
 
     let mut opening = BytesMut::from(&MAGIC_V2[..]);
     Command::Identify(Box::new(identify(config, purpose))).encode(&mut opening);
-    let answer = talk.ask(&opening).await?;
+    talk.write(opening).await?;
+    let answer = talk.hear().await?;
     let granted = if answer == OK {
         IdentifyResponse::default()
     } else {
@@ -84,18 +84,15 @@ async fn greet(
             .map_err(|error| talk.not_nsq(format!("its answer to IDENTIFY cannot be read: {error}")))?
     };
     debug!(address, ?granted, "greeted the broker");
+    let mut talk = upgrade(talk, config, &granted).await?;
 
     if let Some((topic, channel)) = &purpose.subscription {
-        let mut subscribe = BytesMut::new();
-        Command::Sub {
+        talk.say(&Command::Sub {
             topic: topic.clone(),
             channel: channel.clone(),
-        }
-        .encode(&mut subscribe);
-        let answer = talk.ask(&subscribe).await?;
-        if answer != OK {
-            return Err(talk.not_nsq("its answer to SUB is not OK".to_owned()));
-        }
+        })
+        .await?;
+        talk.hear_ok("SUB").await?;
     }
     Ok(Established {
         stream: talk.stream,
@@ -106,6 +103,10 @@ async fn greet(
 }
 
 fn identify(config: &ConnectionConfig, purpose: &Purpose) -> Identify {
+    let deflate_level = match config.compression {
+        Some(Compression::Deflate(level)) => Some(i64::from(level.as_u8())),
+        _ => None,
+    };
     Identify {
         client_id: config.client_id.clone(),
         hostname: config.hostname.clone(),
@@ -113,79 +114,18 @@ fn identify(config: &ConnectionConfig, purpose: &Purpose) -> Identify {
         feature_negotiation: Some(true),
         heartbeat_interval: Some(millis(config.heartbeat_interval)),
         // nsqd would hold messages back for up to 250 ms, hoping for more to write with them.
-        output_buffer_size: Some(-1),
+        output_buffer_size: deflate_level.is_none().then_some(-1),
+        // Without a buffer nsqd never flushes what its deflate holds back, and messages would wait for a heartbeat.
+        output_buffer_timeout: deflate_level.map(|_| millis(SHORTEST_OUTPUT_BUFFER_TIMEOUT)),
         msg_timeout: purpose.msg_timeout.map(millis),
+        tls_v1: config.wants_tls().then_some(true),
+        snappy: matches!(config.compression, Some(Compression::Snappy)).then_some(true),
+        deflate: deflate_level.map(|_| true),
+        deflate_level,
         ..Identify::default()
     }
 }
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Question and answer, one at a time, before the driver takes over.
-struct Talk<'a> {
-    address: &'a str,
-    stream: TcpStream,
-    decoder: FrameDecoder,
-    received: BytesMut,
-}
-
-impl Talk<'_> {
-    async fn ask(&mut self, question: &[u8]) -> Result<Bytes, ConnectError> {
-        self.write(question).await?;
-        loop {
-            match self.read().await? {
-                Frame::Response(answer) if answer == HEARTBEAT => {
-                    let mut nop = BytesMut::new();
-                    Command::Nop.encode(&mut nop);
-                    self.write(&nop).await?;
-                }
-                Frame::Response(answer) => return Ok(answer),
-                Frame::Error(cause) => {
-                    return Err(ConnectError::Refused {
-                        address: self.address.to_owned(),
-                        cause,
-                    });
-                }
-                Frame::Message(_) => {
-                    return Err(self.not_nsq("it sends a message that nothing had asked for".to_owned()));
-                }
-            }
-        }
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectError> {
-        let written = self.stream.write_all(bytes).await;
-        written.map_err(|error| self.lost(&Lost::Failed(error)))
-    }
-
-    async fn read(&mut self) -> Result<Frame, ConnectError> {
-        loop {
-            match self.decoder.decode(&mut self.received) {
-                Ok(Some(frame)) => return Ok(frame),
-                Ok(None) => {}
-                Err(error) => return Err(self.not_nsq(error.to_string())),
-            }
-            match self.stream.read_buf(&mut self.received).await {
-                Ok(0) => return Err(self.lost(&Lost::Ended)),
-                Ok(_) => {}
-                Err(error) => return Err(self.lost(&Lost::Failed(error))),
-            }
-        }
-    }
-
-    fn not_nsq(&self, cause: String) -> ConnectError {
-        ConnectError::NotNsq {
-            address: self.address.to_owned(),
-            cause,
-        }
-    }
-
-    fn lost(&self, lost: &Lost) -> ConnectError {
-        ConnectError::Lost {
-            address: self.address.to_owned(),
-            cause: lost.to_string(),
-        }
-    }
 }

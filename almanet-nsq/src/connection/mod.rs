@@ -1,4 +1,4 @@
-//! One connection to a broker: made in [`handshake`], run by [`driver`], made again by [`supervise`].
+//! One connection to a broker: made in [`handshake`] and [`upgrade`], run by [`driver`], made again by [`supervise`].
 //!
 //! Nothing here knows what a connection is used for. The producer and the consumer say what goes out
 //! ([`Outgoing`]), what becomes of what comes in ([`Incoming`]), and what happens when a connection begins and ends
@@ -8,8 +8,12 @@ mod backoff;
 mod driver;
 mod handshake;
 mod lost;
+mod packing;
 mod pending;
+mod stream;
 mod supervise;
+mod talk;
+mod upgrade;
 
 pub(crate) use driver::{BATCH_BYTES, Ended, Incoming, Outgoing};
 pub(crate) use handshake::{Established, Purpose, connect};

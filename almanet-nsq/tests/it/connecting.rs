@@ -4,7 +4,7 @@ use almanet_nsq::{
     ConnectError, ConnectionConfig, Consumer, ConsumerConfig, ErrorCode, Producer, ProducerConfig,
 };
 use almanet_nsq_proto::{Command, Frame, HEARTBEAT};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -222,16 +222,15 @@ async fn a_peer_that_takes_nothing_is_left_although_it_sends_heartbeats() {
     let bodies = vec![Bytes::from(vec![0; 1024 * 1024]); 32];
     let publishes = join_all(bodies.into_iter().map(|body| producer.publish(&topic, body)));
     let stalling = async {
+        let mut heartbeat = BytesMut::new();
+        Frame::Response(Bytes::from_static(HEARTBEAT)).encode(&mut heartbeat);
         let beating = async {
-            loop {
-                stalled.send(Frame::Response(Bytes::from_static(HEARTBEAT))).await;
+            while stalled.try_raw(&heartbeat).await.is_ok() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::select! {
-            () = beating => unreachable!("it has no end"),
-            next = peer.accept() => next,
-        }
+        let ((), next) = tokio::join!(beating, peer.accept());
+        next
     };
     tokio::select! {
         _ = publishes => panic!("nothing was confirmed"),

@@ -2,8 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod authenticating;
+#[cfg(feature = "tls")]
+mod certificates;
+mod compressing;
 mod connecting;
 mod consuming;
+mod packing;
 mod peer;
 mod publishing;
+#[cfg(feature = "tls")]
+mod securing;
+#[cfg(feature = "tls")]
+mod tls_peer;
+#[cfg(feature = "tls")]
+mod trusting;
 mod with_broker;

@@ -1,6 +1,6 @@
 //! A broker that does what a test tells it, on a real socket.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use almanet_nsq::{ChannelName, ConnectionConfig, MessageId, TopicName};
 use almanet_nsq_proto::{
@@ -9,10 +9,12 @@ use almanet_nsq_proto::{
 };
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
+
+use crate::packing::Packing;
 
 /// Longer than anything here takes, so that a test that would hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -81,6 +83,7 @@ impl Peer {
             stream,
             decoder: CommandDecoder::new(Limits::default()),
             received: BytesMut::new(),
+            packing: None,
             identify: Identify::default(),
         };
         let Some(Command::Identify(identify)) = conversation.next().await else {
@@ -104,23 +107,60 @@ impl Peer {
 }
 
 /// One connection, from the broker's side.
-pub(crate) struct Conversation {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Conversation<S = TcpStream> {
+    pub(crate) stream: S,
     decoder: CommandDecoder,
     received: BytesMut,
+    packing: Option<Packing>,
     pub(crate) identify: Identify,
 }
 
-impl Conversation {
+impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
+    /// Goes on over another stream.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn over<T>(
+        self,
+        upgrade: impl AsyncFnOnce(S) -> io::Result<T>,
+    ) -> io::Result<Conversation<T>> {
+        assert!(self.received.is_empty(), "the client did not wait for the answer");
+        Ok(Conversation {
+            stream: soon(upgrade(self.stream)).await?,
+            decoder: self.decoder,
+            received: self.received,
+            packing: self.packing,
+            identify: self.identify,
+        })
+    }
+
+    /// Breaks the agreement: sends bytes as they are, and reads whatever comes until the client hangs up.
+    pub(crate) async fn babble(mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+        while !matches!(
+            soon(self.stream.read_buf(&mut BytesMut::new())).await,
+            Ok(0) | Err(_)
+        ) {}
+    }
+
+    /// Goes on compressed, and says so.
+    pub(crate) async fn pack(&mut self, packing: Packing) {
+        assert!(self.received.is_empty(), "the client did not wait for the answer");
+        self.packing = Some(packing);
+        self.ok().await;
+    }
+
     /// The next command; `None` when the client has hung up.
     pub(crate) async fn next(&mut self) -> Option<Command> {
         loop {
             if let Some(command) = self.decoder.decode(&mut self.received).unwrap() {
                 return Some(command);
             }
-            match soon(self.stream.read_buf(&mut self.received)).await {
+            let mut read = BytesMut::new();
+            match soon(self.stream.read_buf(&mut read)).await {
                 Ok(0) | Err(_) => return None,
-                Ok(_) => {}
+                Ok(_) => match &mut self.packing {
+                    Some(packing) => self.received.extend(packing.unpack(&read)),
+                    None => self.received.extend(read),
+                },
             }
         }
     }
@@ -161,8 +201,16 @@ impl Conversation {
         .await;
     }
 
+    /// Sends bytes that need not be a frame, compressed where that was agreed on.
     pub(crate) async fn raw(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.unwrap();
+        self.try_raw(bytes).await.unwrap();
+    }
+
+    /// As [`raw`](Self::raw), to a client that may hang up on it.
+    pub(crate) async fn try_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let packed = self.packing.as_mut().map(|packing| packing.pack(bytes));
+        self.stream.write_all(packed.as_deref().unwrap_or(bytes)).await?;
+        self.stream.flush().await
     }
 
     /// Says nothing more, and reads to the end so that the client can read everything that was said.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use almanet_broker::{Broker, BrokerConfig};
 use almanet_nsq::{
-    ConnectionConfig, Consumer, ConsumerConfig, Delivery, ErrorCode, Producer, ProducerConfig, PublishError,
-    TopicName,
+    Compression, ConnectError, ConnectionConfig, Consumer, ConsumerConfig, DeflateLevel, Delivery, ErrorCode,
+    Producer, ProducerConfig, PublishError, TopicName,
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -203,4 +203,34 @@ async fn a_connection_lives_through_its_heartbeats() {
     let delivery = next(&mut consumer).await;
     assert_eq!(delivery.attempts(), 1);
     delivery.finish().unwrap();
+}
+
+#[tokio::test]
+async fn compressed_messages_come_at_once() {
+    let node = node().await;
+    for compression in [Compression::Snappy, Compression::Deflate(DeflateLevel::default())] {
+        let connection = quick().compression(compression);
+        let config = ProducerConfig::default().connection(connection.clone());
+        let producer = match soon(Producer::connect(&*node, config)).await {
+            Ok(producer) => producer,
+            // The embedded broker does not compress.
+            Err(ConnectError::NotGranted { .. }) => continue,
+            Err(error) => panic!("{error}"),
+        };
+        let topic = unique_topic();
+        let config = ConsumerConfig::default().connection(connection);
+        let connecting = Consumer::connect([&*node], topic.clone(), channel("c#ephemeral"), config);
+        let mut consumer = soon(connecting).await.unwrap();
+        for body in [
+            body("small"),
+            Bytes::from(vec![b'x'; 1024 * 1024]),
+            body("small again"),
+        ] {
+            soon(producer.publish(&topic, body.clone())).await.unwrap();
+            // What nothing flushed would come with the next heartbeat, after 30 s.
+            let delivery = next(&mut consumer).await;
+            assert_eq!(delivery.body(), &body);
+            delivery.finish().unwrap();
+        }
+    }
 }
