@@ -52,6 +52,7 @@
 //! # Cargo features
 //!
 //! - `embedded` (default): [`Broker`], which speaks NSQ's protocol, to run inside the program.
+//! - `tls` (default): [`transport::Tls`], for connections to nsqd over TLS; building it needs a C compiler.
 
 mod error;
 mod event;

@@ -88,7 +88,24 @@ impl SessionBuilder {
         self
     }
 
-    /// The settings of the connections to NSQ.
+    /// The settings of the connections to NSQ: TLS, the secret for AUTH, compression, timeouts, limits.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use almanet::{
+    ///     Session,
+    ///     transport::{Compression, ConnectionConfig, NsqTransportConfig, Tls},
+    /// };
+    ///
+    /// let connection = ConnectionConfig::default()
+    ///     .tls(Tls::builder().ca_file("/etc/nsq/ca.pem").build()?)
+    ///     .auth_secret(std::env::var("NSQ_SECRET")?)
+    ///     .compression(Compression::Snappy);
+    /// let nsq = NsqTransportConfig::default().connection(connection);
+    /// let session = Session::builder().address("nsqd.example.net:4150").nsq(nsq).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn nsq(mut self, config: NsqTransportConfig) -> Self {
         self.nsq = config;
         self

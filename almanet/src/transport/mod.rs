@@ -4,8 +4,11 @@ mod api;
 mod nsq;
 
 pub use almanet_nsq::{
-    AnswerError, ChannelName, ConnectionConfig, InvalidName, MessageId, PublishError, TopicName,
+    AnswerError, ChannelName, Compression, ConnectionConfig, DeflateLevel, InvalidName, MessageId,
+    PublishError, TopicName,
 };
+#[cfg(feature = "tls")]
+pub use almanet_nsq::{Tls, TlsBuilder, TlsError};
 pub use api::{
     Acknowledge, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription, Transport,
     TransportConnectError,
