@@ -30,6 +30,9 @@
 //! # }
 //! ```
 //!
+//! Where brokers come and go, a [`Lookup`] asks nsqlookupd for them, and [`Consumer::discover`] stays subscribed on
+//! those that are there.
+//!
 //! NSQ delivers at least once and in no fixed order: a message can come twice, so handle it such that this does
 //! no harm.
 //!
@@ -39,6 +42,7 @@ mod config;
 mod connection;
 mod consumer;
 mod error;
+mod lookup;
 mod producer;
 
 pub use almanet_nsq_proto::{
@@ -47,4 +51,5 @@ pub use almanet_nsq_proto::{
 pub use config::{ConnectionConfig, ConsumerConfig, ProducerConfig};
 pub use consumer::{Consumer, Delivery};
 pub use error::{AnswerError, ConnectError, PublishError};
+pub use lookup::{Lookup, LookupConfig, LookupError, Nodes};
 pub use producer::Producer;

@@ -4,6 +4,8 @@
 
 mod connecting;
 mod consuming;
+mod lookup;
+mod lookupd;
 mod peer;
 mod publishing;
 mod with_broker;
