@@ -178,7 +178,7 @@ impl Link {
 pub(super) struct Answers(pub(super) Arc<Link>);
 
 impl Outgoing for Answers {
-    async fn ready(&self) {
+    async fn ready(&mut self) {
         self.0.filled.notified().await;
     }
 
