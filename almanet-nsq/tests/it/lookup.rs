@@ -265,10 +265,8 @@ async fn a_node_that_is_no_longer_listed_is_drained_and_then_left() {
     let Some(Command::Rdy(1..)) = node.next().await else {
         panic!("the consumer is not ready");
     };
-    node.message(1, "handed out").await;
+    node.messages(1..=3, "x").await;
     let held = soon(consumer.recv()).await.unwrap();
-    node.message(2, "waiting").await;
-    node.message(3, "waiting").await;
 
     lookupd.lists([&*staying]);
     // The user takes nothing more meanwhile, and yet what waits is given back.
@@ -283,6 +281,11 @@ async fn a_node_that_is_no_longer_listed_is_drained_and_then_left() {
     }
     requeued.sort();
     assert_eq!(requeued, [id(2), id(3)]);
+    node.message(4, "late").await;
+    let Some(Command::Req { id: late, .. }) = next_but_ready(&mut node).await else {
+        panic!("what came late was not requeued");
+    };
+    assert_eq!(late, id(4));
 
     held.finish().unwrap();
     assert_eq!(next_but_ready(&mut node).await, Some(Command::Fin(id(1))));
