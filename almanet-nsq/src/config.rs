@@ -7,9 +7,9 @@ use crate::tls::Tls;
 use crate::{compression::Compression, secret::Secret};
 
 /// The shortest time that makes sense for anything a task waits for again and again.
-const SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 /// Longer than any process runs, and safe to add to any clock.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// How a connection to a broker is made and kept.
 ///

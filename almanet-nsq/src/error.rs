@@ -134,7 +134,7 @@ fn auth_advice(cause: &ProtocolError) -> &'static str {
 }
 
 /// The operating system's reason in plain words, without its number where the kind says it all.
-fn reason(cause: &io::Error) -> String {
+pub(crate) fn reason(cause: &io::Error) -> String {
     match cause.kind() {
         kind @ (io::ErrorKind::ConnectionRefused
         | io::ErrorKind::ConnectionReset

@@ -30,6 +30,9 @@
 //! # }
 //! ```
 //!
+//! Where brokers come and go, a [`Lookup`] asks nsqlookupd for them, and [`Consumer::discover`] stays subscribed on
+//! those that are there.
+//!
 //! NSQ delivers at least once and in no fixed order: a message can come twice, so handle it such that this does
 //! no harm.
 //!
@@ -62,6 +65,7 @@ mod config;
 mod connection;
 mod consumer;
 mod error;
+mod lookup;
 mod producer;
 mod secret;
 #[cfg(feature = "tls")]
@@ -74,6 +78,7 @@ pub use compression::{Compression, DeflateLevel};
 pub use config::{ConnectionConfig, ConsumerConfig, ProducerConfig};
 pub use consumer::{Consumer, Delivery};
 pub use error::{AnswerError, ConnectError, Feature, PublishError};
+pub use lookup::{Lookup, LookupConfig, LookupError, Nodes};
 pub use producer::Producer;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsBuilder, TlsError};

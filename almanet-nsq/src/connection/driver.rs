@@ -41,7 +41,7 @@ pub(crate) trait Outgoing: Send + 'static {
     /// Waits until there may be something to write.
     ///
     /// Cancel safe; may return too often, never too rarely.
-    fn ready(&self) -> impl Future<Output = ()> + Send;
+    fn ready(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Appends commands that wait to `buffer`, until it holds about [`BATCH_BYTES`].
     ///

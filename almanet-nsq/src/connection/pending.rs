@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 /// What was handed to the socket and is not answered yet, in the order in which the answers will come.
 ///
 /// NSQ's answers do not say what they answer: the first answer belongs to the first command. So an item that is
-/// given up keeps its place until its answer arrives.
+/// given up keeps its place until its answer arrives. Items whose commands end at the same position are one command.
 #[derive(Debug)]
 pub(crate) struct Pending<T> {
     waiting: VecDeque<Place<T>>,
@@ -40,11 +40,16 @@ impl<T> Pending<T> {
         });
     }
 
-    /// Takes the item that the next answer belongs to; `None` when that item was given up.
-    pub(crate) fn answered(&mut self) -> Result<Option<T>, Unasked> {
-        let place = self.waiting.pop_front().ok_or(Unasked)?;
-        self.given_up = self.given_up.saturating_sub(1);
-        Ok(place.item)
+    /// Moves the items that the next answer belongs to into `answered`, without those that were given up.
+    pub(crate) fn answer(&mut self, answered: &mut Vec<T>) -> Result<(), Unasked> {
+        let end = self.waiting.front().ok_or(Unasked)?.end;
+        while let Some(place) = self.waiting.front()
+            && place.end == end
+        {
+            self.given_up = self.given_up.saturating_sub(1);
+            answered.extend(self.waiting.pop_front().and_then(|place| place.item));
+        }
+        Ok(())
     }
 
     /// Gives up the oldest items, as long as `is_due`.
@@ -88,12 +93,31 @@ mod tests {
         pending
     }
 
+    fn answered(pending: &mut Pending<u32>) -> Result<Vec<u32>, Unasked> {
+        let mut answered = Vec::new();
+        pending.answer(&mut answered).map(|()| answered)
+    }
+
     #[test]
     fn answers_belong_to_the_commands_in_their_order() {
         let mut pending = pending([7, 8]);
-        assert_eq!(pending.answered(), Ok(Some(7)));
-        assert_eq!(pending.answered(), Ok(Some(8)));
-        assert_eq!(pending.answered(), Err(Unasked));
+        assert_eq!(answered(&mut pending), Ok(vec![7]));
+        assert_eq!(answered(&mut pending), Ok(vec![8]));
+        assert_eq!(answered(&mut pending), Err(Unasked));
+    }
+
+    #[test]
+    fn one_answer_belongs_to_all_items_of_one_command() {
+        let mut pending = Pending::new();
+        for (item, end) in [(1, 10), (2, 30), (3, 30), (4, 30), (5, 40)] {
+            pending.push(item, end);
+        }
+        assert_eq!(pending.give_up(|item| *item <= 2), vec![1, 2]);
+        assert_eq!(answered(&mut pending), Ok(vec![]));
+        assert_eq!(answered(&mut pending), Ok(vec![3, 4]));
+        assert_eq!(pending.give_up(|_| true), vec![5]);
+        assert_eq!(answered(&mut pending), Ok(vec![]));
+        assert_eq!(answered(&mut pending), Err(Unasked));
     }
 
     #[test]
@@ -102,19 +126,19 @@ mod tests {
         assert_eq!(pending.give_up(|item| *item < 3), vec![1, 2]);
         assert!(pending.give_up(|item| *item < 3).is_empty());
         assert_eq!(pending.oldest(), Some(&3));
-        assert_eq!(pending.answered(), Ok(None));
-        assert_eq!(pending.answered(), Ok(None));
+        assert_eq!(answered(&mut pending), Ok(vec![]));
+        assert_eq!(answered(&mut pending), Ok(vec![]));
         assert_eq!(pending.give_up(|_| true), vec![3]);
         assert_eq!(pending.oldest(), None);
-        assert_eq!(pending.answered(), Ok(None));
-        assert_eq!(pending.answered(), Err(Unasked));
+        assert_eq!(answered(&mut pending), Ok(vec![]));
+        assert_eq!(answered(&mut pending), Err(Unasked));
     }
 
     #[test]
     fn a_command_counts_as_sent_when_its_last_byte_was_written() {
         let mut pending = pending([1, 2, 3]);
         assert_eq!(pending.split(29), (vec![1, 2], vec![3]));
-        assert_eq!(pending.answered(), Err(Unasked));
+        assert_eq!(answered(&mut pending), Err(Unasked));
     }
 
     #[test]

@@ -44,6 +44,16 @@ pub(crate) struct Stop {
     pub(crate) now: CancellationToken,
 }
 
+impl Stop {
+    /// Ends when this does, or before.
+    pub(crate) fn child(&self) -> Self {
+        Self {
+            reconnecting: self.reconnecting.child_token(),
+            now: self.now.child_token(),
+        }
+    }
+}
+
 /// Keeps `endpoint` connected until it shall stop, beginning with `first` where that is connected already.
 pub(crate) async fn supervise(mut endpoint: impl Endpoint, first: Option<Established>, stop: Stop) {
     let mut backoff = Backoff::new(endpoint.config().reconnect_delay.clone());

@@ -113,8 +113,9 @@ impl Delivery {
         self.send(&Command::Touch(self.message.id))
     }
 
-    pub(super) fn is_lost(&self) -> bool {
-        self.link.is_lost()
+    /// Whether it is worth handing out.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.link.is_wanted()
     }
 
     fn answer(mut self, command: &Command) -> Result<(), AnswerError> {

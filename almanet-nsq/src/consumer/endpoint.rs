@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use almanet_nsq_proto::{CLOSE_WAIT, Frame, IdentifyResponse};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
@@ -28,6 +29,8 @@ pub(super) struct ConsumerEndpoint {
     pub(super) purpose: Purpose,
     pub(super) ready: Arc<Ready>,
     pub(super) deliveries: mpsc::Sender<Delivery>,
+    /// Cancelled when no further messages are wanted from this broker.
+    pub(super) let_go: CancellationToken,
     /// The connection that is there.
     pub(super) link: Option<Arc<Link>>,
 }
@@ -47,7 +50,7 @@ impl Endpoint for ConsumerEndpoint {
 
     fn open(&mut self, established: &Established) -> (impl Outgoing + use<>, impl Incoming + use<>) {
         let link = Arc::new(link(Arc::clone(&self.address), &established.granted));
-        self.ready.join(Arc::clone(&link));
+        self.ready.join(Arc::clone(&link), &self.let_go);
         self.link = Some(Arc::clone(&link));
         let arrivals = Arrivals {
             link: Arc::clone(&link),
@@ -102,8 +105,15 @@ impl Incoming for Arrivals {
             match frame {
                 Frame::Message(message) => {
                     let delivery = Delivery::new(message, Arc::clone(&self.link));
-                    // Once the consumer closes, what still arrives is dropped here, and so requeued.
-                    let _ = self.deliveries.send(delivery).await;
+                    // Once the consumer closes or lets go of the broker, what still arrives is dropped here, and so
+                    // requeued.
+                    if self.link.is_wanted() {
+                        tokio::select! {
+                            biased;
+                            _ = self.deliveries.send(delivery) => {}
+                            () = self.link.released() => {}
+                        }
+                    }
                 }
                 Frame::Response(text) if text == CLOSE_WAIT => self.link.unsubscribed(),
                 Frame::Response(_) => return Err(Lost::Unasked),

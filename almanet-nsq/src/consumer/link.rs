@@ -26,6 +26,9 @@ pub(super) struct Link {
     outbox: Mutex<Outbox>,
     filled: Notify,
     is_lost: AtomicBool,
+    /// Whether what came on this connection can and shall still be worked on.
+    is_wanted: AtomicBool,
+    released: CancellationToken,
     /// Deliveries that are not answered, those that wait to be handed out included.
     unanswered: AtomicUsize,
     all_answered: Notify,
@@ -58,6 +61,8 @@ impl Link {
             }),
             filled: Notify::new(),
             is_lost: AtomicBool::new(false),
+            is_wanted: AtomicBool::new(true),
+            released: CancellationToken::new(),
             unanswered: AtomicUsize::new(0),
             all_answered: Notify::new(),
             done: CancellationToken::new(),
@@ -134,9 +139,27 @@ impl Link {
         self.done.cancel();
     }
 
+    /// Nothing more shall come on this connection; what was handed out is still to be answered on it.
+    pub(super) fn release(&self) {
+        self.is_wanted.store(false, Ordering::Release);
+        self.released.cancel();
+        self.set_ready(0);
+    }
+
+    /// Waits until nothing more shall come.
+    pub(super) async fn released(&self) {
+        self.released.cancelled().await;
+    }
+
+    /// Whether what came on this connection is worth handing out.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Acquire)
+    }
+
     /// The connection is gone: nothing can be answered on it any more.
     pub(super) fn lose(&self) {
         self.outbox().is_open = false;
+        self.is_wanted.store(false, Ordering::Release);
         self.is_lost.store(true, Ordering::Release);
         self.done.cancel();
     }
@@ -155,7 +178,7 @@ impl Link {
 pub(super) struct Answers(pub(super) Arc<Link>);
 
 impl Outgoing for Answers {
-    async fn ready(&self) {
+    async fn ready(&mut self) {
         self.0.filled.notified().await;
     }
 

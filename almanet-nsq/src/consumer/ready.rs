@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
 use super::link::Link;
 
 /// Spreads `max_in_flight` over the connections that are there.
@@ -29,8 +31,13 @@ impl Ready {
     }
 
     /// A connection is there: it gets its share, and the others make room for it.
-    pub(super) fn join(&self, link: Arc<Link>) {
+    ///
+    /// One that comes after its broker was `let_go` gets nothing.
+    pub(super) fn join(&self, link: Arc<Link>, let_go: &CancellationToken) {
         let mut links = self.links();
+        if let_go.is_cancelled() {
+            return;
+        }
         links.connected.push(link);
         self.spread(&links);
     }
@@ -40,6 +47,20 @@ impl Ready {
         let mut links = self.links();
         links.connected.retain(|other| !Arc::ptr_eq(other, link));
         self.spread(&links);
+    }
+
+    /// The connections to `address` shall have no further messages, and the others share what they had.
+    ///
+    /// Returns those that are there.
+    pub(super) fn release(&self, address: &str) -> Vec<Arc<Link>> {
+        let mut links = self.links();
+        let is_released = |link: &mut Arc<Link>| *link.address == *address;
+        let released: Vec<Arc<Link>> = links.connected.extract_if(.., is_released).collect();
+        for link in &released {
+            link.release();
+        }
+        self.spread(&links);
+        released
     }
 
     /// No connection shall have further messages, neither those that are there nor those to come.

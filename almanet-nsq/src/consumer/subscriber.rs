@@ -4,24 +4,14 @@ use std::{
     fmt,
     future::poll_fn,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use almanet_nsq_proto::{ChannelName, TopicName};
-use futures_util::future::join_all;
-use tokio::{
-    sync::{Semaphore, mpsc},
-    time::timeout,
-};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
 
-use super::{delivery::Delivery, endpoint::ConsumerEndpoint, ready::Ready};
-use crate::{
-    config::ConsumerConfig,
-    connection::{Endpoint, Purpose, Stop, supervise},
-    error::ConnectError,
-};
+use super::{delivery::Delivery, follow::Follower, subscriptions::Subscriptions};
+use crate::{config::ConsumerConfig, error::ConnectError, lookup::Nodes};
 
 /// Reads one channel of a topic, from one or several brokers.
 ///
@@ -29,13 +19,9 @@ use crate::{
 /// Dropping the consumer closes its connections at once: what was not handed out is requeued, and what was handed
 /// out and not answered is delivered again after its message timeout. [`close`](Self::close) waits for the latter.
 pub struct Consumer {
-    topic: TopicName,
-    channel: ChannelName,
-    config: ConsumerConfig,
-    deliveries: mpsc::Receiver<Delivery>,
-    ready: Arc<Ready>,
-    tasks: TaskTracker,
-    stop: Stop,
+    subscriptions: Subscriptions,
+    /// What takes nodes up and lets go of them, where they are discovered.
+    following: TaskTracker,
 }
 
 impl Consumer {
@@ -76,61 +62,79 @@ impl Consumer {
             .into_iter()
             .map(|address| address.into().into())
             .collect();
-        let capacity = config.max_in_flight.max(addresses.len());
-        let (sender, deliveries) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
-        let ready = Arc::new(Ready::new(config.max_in_flight));
-        let endpoints = addresses.into_iter().map(|address| ConsumerEndpoint {
-            address,
-            config: config.connection.clone(),
-            purpose: Purpose {
-                subscription: Some((topic.clone(), channel.clone())),
-                msg_timeout: config.msg_timeout,
-            },
-            ready: Arc::clone(&ready),
-            deliveries: sender.clone(),
-            link: None,
-        });
-        let attempts = endpoints.map(|endpoint| async {
-            let attempt = endpoint.establish().await;
-            (endpoint, attempt)
-        });
-        let attempts = join_all(attempts).await;
-        if attempts.iter().all(|(_, attempt)| attempt.is_err()) {
-            let errors = attempts.into_iter().filter_map(|(_, attempt)| attempt.err());
+        let (subscriptions, deliveries) = Subscriptions::new(topic, channel, config, addresses.len());
+        let nodes = addresses
+            .into_iter()
+            .map(|address| (address, subscriptions.stop.clone()));
+        let attempts = subscriptions.attempt(nodes, &deliveries).await;
+        if attempts.iter().all(|attempt| attempt.outcome.is_err()) {
+            let errors = attempts.into_iter().filter_map(|attempt| attempt.outcome.err());
             return Err(none_usable(errors.collect()));
         }
-
-        let consumer = Self {
-            topic,
-            channel,
-            config,
-            deliveries,
-            ready,
-            tasks: TaskTracker::new(),
-            stop: Stop::default(),
-        };
-        for (endpoint, attempt) in attempts {
-            let first = attempt
-                .inspect_err(
-                    |error| warn!(address = %endpoint.address, %error, "not connected, trying again"),
-                )
-                .ok();
-            consumer
-                .tasks
-                .spawn(supervise(endpoint, first, consumer.stop.clone()));
+        for attempt in attempts {
+            subscriptions.keep(attempt);
         }
-        consumer.tasks.close();
-        Ok(consumer)
+        Ok(Self::new(subscriptions))
+    }
+
+    /// Subscribes to `channel` of `topic` on the nodes that a [`Lookup`](crate::Lookup) finds, as they come and go.
+    ///
+    /// Resolves once each node that is known now has confirmed the subscription or could not be used. That there is
+    /// none yet is no error: nodes that are found later are subscribed on then, and those that do not answer are
+    /// tried again, for ever.
+    ///
+    /// A node that is no longer listed is let go: it sends no further messages, what was received from it and not
+    /// handed out is requeued with no delay, and its connection is closed once what was handed out is answered, or
+    /// after the configured `close_timeout`.
+    ///
+    /// [`Lookup::nodes_with`](crate::Lookup::nodes_with) the same topic reads where it is published,
+    /// [`Lookup::every_node`](crate::Lookup::every_node) wherever it might be; that one can be shared by many
+    /// consumers, as clones of [`Nodes`] share their polling.
+    ///
+    /// ```no_run
+    /// use almanet_nsq::{ChannelName, Consumer, ConsumerConfig, Lookup, LookupConfig, TopicName};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let nodes = Lookup::new(["10.0.0.1:4161"], LookupConfig::default())?.every_node().await?;
+    /// let (topic, channel) = (TopicName::new("orders")?, ChannelName::new("kitchen")?);
+    /// let consumer = Consumer::discover(nodes, topic, channel, ConsumerConfig::default()).await;
+    /// # consumer.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the attempt up; no message is taken before it resolves.
+    pub async fn discover(
+        mut nodes: Nodes,
+        topic: TopicName,
+        channel: ChannelName,
+        config: ConsumerConfig,
+    ) -> Self {
+        let count = nodes.current().len();
+        let (subscriptions, deliveries) = Subscriptions::new(topic, channel, config, count);
+        let follower = Follower::begin(nodes, subscriptions.clone(), deliveries).await;
+        let consumer = Self::new(subscriptions);
+        consumer.following.spawn(follower.run());
+        consumer
+    }
+
+    fn new(subscriptions: Subscriptions) -> Self {
+        Self {
+            subscriptions,
+            following: TaskTracker::new(),
+        }
     }
 
     /// The topic that is read.
     pub fn topic(&self) -> &TopicName {
-        &self.topic
+        &self.subscriptions.topic
     }
 
     /// The channel that is read.
     pub fn channel(&self) -> &ChannelName {
-        &self.channel
+        &self.subscriptions.channel
     }
 
     /// Waits for the next message. `None` when none can come any more, because the runtime shuts down.
@@ -144,23 +148,12 @@ impl Consumer {
 
     /// As [`recv`](Self::recv), for those who write futures and streams by hand.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        loop {
-            match ready!(self.deliveries.poll_recv(cx)) {
-                // What came on a connection that is gone cannot be answered, and is delivered again anyway.
-                Some(delivery) if delivery.is_lost() => {}
-                other => return Poll::Ready(other),
-            }
-        }
+        self.subscriptions.inbox.poll_recv(cx)
     }
 
     /// The next message, if one is there.
     pub fn try_recv(&mut self) -> Option<Delivery> {
-        loop {
-            let delivery = self.deliveries.try_recv().ok()?;
-            if !delivery.is_lost() {
-                return Some(delivery);
-            }
-        }
+        self.subscriptions.inbox.try_recv()
     }
 
     /// Ends the subscriptions, leaving nothing behind that could be answered.
@@ -174,49 +167,42 @@ impl Consumer {
     ///
     /// Dropping the future closes the connections at once, as dropping the consumer does.
     pub async fn close(mut self) {
-        self.stop.reconnecting.cancel();
-        let links = self.ready.stop();
-        self.deliveries.close();
-        while let Some(delivery) = self.deliveries.recv().await {
+        let subscriptions = self.subscriptions.clone();
+        subscriptions.stop.reconnecting.cancel();
+        let links = subscriptions.ready.stop();
+        subscriptions.inbox.close();
+        while let Some(delivery) = self.recv().await {
             drop(delivery);
         }
-
-        let answered = join_all(links.iter().map(|link| link.all_answered()));
-        if timeout(self.config.close_timeout, answered).await.is_err() {
-            let unanswered: usize = links.iter().map(|link| link.unanswered()).sum();
-            warn!(
-                topic = %self.topic, channel = %self.channel, unanswered,
-                "closing while messages are unanswered: they will be delivered again"
-            );
-        }
-        let unsubscribed = join_all(links.iter().map(|link| link.unsubscribe()));
-        let patience = self.config.connection.connect_timeout;
-        if timeout(patience, unsubscribed).await.is_err() {
-            debug!(topic = %self.topic, channel = %self.channel, "a broker did not confirm the end of the subscription");
-        }
-        self.stop.now.cancel();
-        self.tasks.wait().await;
+        self.following.close();
+        tokio::join!(subscriptions.end(&links), self.following.wait());
+        subscriptions.stop.now.cancel();
+        subscriptions.tasks.close();
+        subscriptions.tasks.wait().await;
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.ready.stop();
+        let Subscriptions {
+            ready, inbox, stop, ..
+        } = &self.subscriptions;
+        ready.stop();
         // Dropped deliveries are requeued, and connections that are told to stop write what is queued first.
-        self.deliveries.close();
-        while let Ok(delivery) = self.deliveries.try_recv() {
+        inbox.close();
+        while let Some(delivery) = inbox.try_recv() {
             drop(delivery);
         }
-        self.stop.reconnecting.cancel();
-        self.stop.now.cancel();
+        stop.reconnecting.cancel();
+        stop.now.cancel();
     }
 }
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
-            .field("topic", &self.topic)
-            .field("channel", &self.channel)
+            .field("topic", &self.subscriptions.topic)
+            .field("channel", &self.subscriptions.channel)
             .finish_non_exhaustive()
     }
 }

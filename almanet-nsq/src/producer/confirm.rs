@@ -8,7 +8,7 @@ use tracing::warn;
 use super::outbox::{Failure, Outbox, Publish};
 use crate::connection::{Incoming, Lost};
 
-/// Gives each answer to the publish that it belongs to.
+/// Gives each answer to the publishes that it belongs to.
 #[derive(Debug)]
 pub(super) struct Confirmations {
     address: Arc<str>,
@@ -32,14 +32,15 @@ impl Confirmations {
         for frame in frames.drain(..) {
             match frame {
                 Frame::Response(text) if text == OK => {
-                    let answered = pending.answered().map_err(|_| Lost::Unasked)?;
-                    self.confirmed.extend(answered);
+                    pending.answer(&mut self.confirmed).map_err(|_| Lost::Unasked)?;
                 }
                 Frame::Error(error) if !error.is_fatal() => {
                     warn!(address = %self.address, %error, "the broker reports an error");
                 }
                 Frame::Error(error) => {
-                    let refused = pending.answered().ok().flatten();
+                    let mut refused = Vec::new();
+                    // A broker that is not asked can refuse the connection as a whole.
+                    let _ = pending.answer(&mut refused);
                     drop(pending);
                     return Err(self.refuse(refused, error));
                 }
@@ -49,9 +50,9 @@ impl Confirmations {
         Ok(())
     }
 
-    fn refuse(&self, publish: Option<Publish>, error: ProtocolError) -> Lost {
+    fn refuse(&self, publishes: Vec<Publish>, error: ProtocolError) -> Lost {
         warn!(address = %self.address, %error, "the broker refused");
-        if let Some(publish) = publish {
+        for publish in publishes {
             publish.answer(Err(Failure::Refused(error.clone())));
         }
         Lost::Refused(error)

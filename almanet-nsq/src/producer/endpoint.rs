@@ -32,7 +32,8 @@ impl Endpoint for ProducerEndpoint {
     fn open(&mut self, _established: &Established) -> (impl Outgoing + use<>, impl Incoming + use<>) {
         self.outbox.is_connected.store(true, Ordering::Release);
         let confirmations = Confirmations::new(Arc::clone(&self.address), Arc::clone(&self.outbox));
-        (Batch::new(Arc::clone(&self.outbox)), confirmations)
+        let batch = Batch::new(Arc::clone(&self.outbox), self.config.max_body_size);
+        (batch, confirmations)
     }
 
     fn shut(&mut self, ended: &Ended) {

@@ -1,9 +1,10 @@
-//! Publishing: [`Producer`] is the user's side, [`outbox`] what waits, [`batch`] what goes out, [`confirm`] what
-//! comes back, [`endpoint`] the connection's side.
+//! Publishing: [`Producer`] is the user's side, [`outbox`] what waits, [`batch`] what goes out, [`merge`] what goes
+//! out together, [`confirm`] what comes back, [`endpoint`] the connection's side.
 
 mod batch;
 mod confirm;
 mod endpoint;
+mod merge;
 mod outbox;
 mod publisher;
 mod receipt;

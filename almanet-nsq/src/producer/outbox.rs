@@ -28,7 +28,7 @@ pub(super) struct Publish {
     pub(super) command: Command,
     /// The bytes of its messages.
     size: usize,
-    deadline: Instant,
+    pub(super) deadline: Instant,
     answer: oneshot::Sender<Result<(), Failure>>,
     /// Its place within the bytes that may be queued; free again when the publish is answered.
     _room: OwnedSemaphorePermit,
@@ -187,7 +187,9 @@ impl Outbox {
             Lost::Refused(_) => 0,
             _ => ended.written,
         };
-        let (sent, unsent) = self.pending().split(written);
+        let (sent, mut unsent) = self.pending().split(written);
+        // Merging has moved some past others.
+        unsent.sort_unstable_by_key(|publish| publish.ticket);
         let mut queue = self.queue();
         for publish in unsent.into_iter().rev() {
             queue.publishes.push_front(publish);

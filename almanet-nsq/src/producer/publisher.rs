@@ -37,6 +37,10 @@ const SIZE_LENGTH: usize = 4;
 /// A lost connection is made again, for ever. Meanwhile publishes wait, each as long as the configured
 /// `publish_timeout` allows. When the last clone is dropped, the connection is closed.
 ///
+/// Messages to one topic that are queued together leave as one command (MPUB), which the broker confirms or refuses
+/// as a whole. Each publish still has its own outcome, and messages to one topic leave in the order in which they
+/// were queued. To publish many, have many publishes under way at once: there is nothing to collect by hand.
+///
 /// ```no_run
 /// use almanet_nsq::{Producer, ProducerConfig, PublishError, TopicName};
 /// use bytes::Bytes;

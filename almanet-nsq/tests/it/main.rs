@@ -8,6 +8,8 @@ mod certificates;
 mod compressing;
 mod connecting;
 mod consuming;
+mod lookup;
+mod lookupd;
 mod packing;
 mod peer;
 mod publishing;

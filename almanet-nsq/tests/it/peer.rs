@@ -1,6 +1,6 @@
 //! A broker that does what a test tells it, on a real socket.
 
-use std::{io, time::Duration};
+use std::{io, ops::RangeInclusive, time::Duration};
 
 use almanet_nsq::{ChannelName, ConnectionConfig, MessageId, TopicName};
 use almanet_nsq_proto::{
@@ -192,13 +192,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     }
 
     pub(crate) async fn message(&mut self, number: u64, body: &'static str) {
-        self.send(Frame::Message(Message {
-            timestamp: 1_700_000_000_000_000_000,
-            attempts: 1,
-            id: id(number),
-            body: Bytes::from_static(body.as_bytes()),
-        }))
-        .await;
+        self.messages(number..=number, body).await;
+    }
+
+    /// Sends messages in one write, so that the client reads all of them before it hands out the first.
+    pub(crate) async fn messages(&mut self, numbers: RangeInclusive<u64>, body: &'static str) {
+        let mut wire = BytesMut::new();
+        for number in numbers {
+            Frame::Message(Message {
+                timestamp: 1_700_000_000_000_000_000,
+                attempts: 1,
+                id: id(number),
+                body: Bytes::from_static(body.as_bytes()),
+            })
+            .encode(&mut wire);
+        }
+        self.raw(&wire).await;
     }
 
     /// Sends bytes that need not be a frame, compressed where that was agreed on.

@@ -1,0 +1,93 @@
+//! Asks every nsqlookupd, merges the answers, waits, asks again.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::{sync::watch, time::sleep};
+use tracing::info;
+
+use super::{error::LookupError, known::Known, lookupd::Lookupd};
+
+/// By what part of the interval a wait may be shorter or longer.
+const JITTER: f64 = 0.3;
+
+/// What is asked for, of whom, and what is known so far.
+#[derive(Debug)]
+pub(super) struct Poll {
+    pub(super) lookupds: Vec<Lookupd>,
+    pub(super) path: String,
+    pub(super) interval: Duration,
+    pub(super) known: Known,
+}
+
+impl Poll {
+    /// Asks everybody at once. Fails when nobody answers.
+    pub(super) async fn ask(&mut self) -> Result<(), LookupError> {
+        let asking = self.lookupds.iter_mut().map(|lookupd| lookupd.nodes(&self.path));
+        let mut answers = Vec::new();
+        let mut errors = Vec::new();
+        for answer in join_all(asking).await {
+            match answer {
+                Ok(nodes) => answers.push(nodes),
+                Err(error) => errors.push(error),
+            }
+        }
+        if answers.is_empty() {
+            return Err(LookupError::NoneAnswered(errors));
+        }
+        self.known.update(answers);
+        Ok(())
+    }
+
+    /// Asks for ever, and tells whoever watches when the nodes change.
+    pub(super) async fn run(mut self, nodes: watch::Sender<Arc<[Arc<str>]>>) {
+        let mut wait = first_wait(self.interval, fastrand::f64());
+        loop {
+            sleep(wait).await;
+            // Who failed and why is in the log already; what is known stays.
+            if self.ask().await.is_ok() {
+                let known = self.known.nodes();
+                nodes.send_if_modified(|nodes| {
+                    let is_changed = *nodes != known;
+                    if is_changed {
+                        info!(path = self.path, before = ?nodes, now = ?known, "nsqlookupd lists other nodes");
+                        *nodes = known;
+                    }
+                    is_changed
+                });
+            }
+            wait = next_wait(self.interval, fastrand::f64());
+        }
+    }
+}
+
+/// The wait after the first poll; `chance` is from 0 to 1.
+fn first_wait(interval: Duration, chance: f64) -> Duration {
+    interval.mul_f64(chance)
+}
+
+/// Every other wait; `chance` is from 0 to 1.
+fn next_wait(interval: Duration, chance: f64) -> Duration {
+    interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * chance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_first_wait_is_anything_up_to_the_interval() {
+        assert_eq!(first_wait(MINUTE, 0.0), Duration::ZERO);
+        assert_eq!(first_wait(MINUTE, 1.0), MINUTE);
+    }
+
+    #[test]
+    fn further_waits_differ_from_the_interval_by_thirty_percent_at_most() {
+        let seconds = |chance| next_wait(MINUTE, chance).as_secs_f64();
+        for (chance, expected) in [(0.0, 42.0), (0.5, 60.0), (1.0, 78.0)] {
+            assert!((seconds(chance) - expected).abs() < 1e-6, "{}", seconds(chance));
+        }
+    }
+}
