@@ -1,28 +1,37 @@
-//! Echo calls through the whole framework: caller, broker, service and back, in one process.
+//! Echo calls through the whole framework: caller, broker, service and back.
 //!
 //!     cargo run --release -p almanet-benches --bin rpc -- --nsqd embedded --concurrency 64 --calls 200000 --body 128 --json
 //!
-//! `--nsqd ADDR` uses the nsqd there; caller and service still share this process. A tenth of the calls, at least a
-//! thousand, go before the measurement to warm up. Prints calls per second, latency quantiles and the resident set.
+//! `--nsqd ADDR` uses the nsqd there. Caller and service share this process, and so does the embedded broker;
+//! `--split` moves the service to a second process. `--transport tokio-nsq` uses that crate for both sides. A tenth of
+//! the calls, at least a thousand, go before the measurement to warm up, for ten seconds at most.
+//! Prints calls per second, latency quantiles, the CPU time of each process and the resident set of this one.
 
 use std::{
-    convert::Infallible,
-    error::Error,
+    process,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use almanet::{Broker, BrokerConfig, Context, Procedure, Service, Session};
-use clap::Parser;
-use hdrhistogram::Histogram;
+use almanet::{Broker, BrokerConfig, ServiceHandle, Session};
+use almanet_benches::{
+    Failure,
+    child::{self, Role},
+    echo::{self, Carrier},
+    load::{self, Bound, Measured},
+    usage::{CpuMeter, listener, resident_kib},
+};
+use clap::{Parser, ValueEnum};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 
 /// After so many calls the resident set is read for the first time.
 const SETTLED: u64 = 10_000;
+/// A slow transport has warmed up by then too.
+const LONGEST_WARM_UP: Duration = Duration::from_secs(10);
 
 /// Measures echo calls.
 #[derive(Debug, Parser)]
@@ -30,6 +39,12 @@ struct Args {
     /// The address of an nsqd, or `embedded` for a broker in this process.
     #[arg(long, default_value = "embedded")]
     nsqd: String,
+    /// What carries the sessions.
+    #[arg(long, value_enum, default_value_t = Carrier::Native)]
+    transport: Carrier,
+    /// Runs the service in a process of its own.
+    #[arg(long)]
+    split: bool,
     /// How many calls are under way at once.
     #[arg(long, default_value_t = 1)]
     concurrency: u64,
@@ -42,11 +57,16 @@ struct Args {
     /// Prints one line of JSON instead of text.
     #[arg(long)]
     json: bool,
+    /// Serves the echo under this name until the input ends; what `--split` starts.
+    #[arg(long, hide = true)]
+    serve: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Report {
     nsqd: String,
+    transport: Carrier,
+    split: bool,
     concurrency: u64,
     calls: u64,
     body: usize,
@@ -54,116 +74,150 @@ struct Report {
     p50_us: f64,
     p99_us: f64,
     max_us: f64,
+    /// User and system time per call: of this process (caller, and whatever else shares it), of the service's process
+    /// and of nsqd's. Absent where there is no such process, or it cannot be seen.
+    cpu_us_per_call: Option<f64>,
+    service_cpu_us_per_call: Option<f64>,
+    nsqd_cpu_us_per_call: Option<f64>,
     /// The resident set after 10,000 calls and at the end; absent where the system does not tell.
     rss_settled_kib: Option<u64>,
     rss_end_kib: Option<u64>,
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Failure> {
     let args = Args::parse();
-    let (_broker, address) = if args.nsqd == "embedded" {
+    if let Some(uri) = &args.serve {
+        return serve(&args, uri).await;
+    }
+    let (embedded, address) = if args.nsqd == "embedded" {
         let broker = Broker::start(BrokerConfig::default()).await?;
         let address = broker.tcp_addr().to_string();
         (Some(broker), address)
     } else {
         (None, args.nsqd.clone())
     };
-    let (serving, calling) = (
-        Session::connect(&address).await?,
-        Session::connect(&address).await?,
-    );
+    let calling = args.transport.connect(&address).await?;
     let uri = format!("bench.echo_{}", calling.id());
-    let echo = Procedure::new(&uri, |_: Context, body: ByteBuf| async move {
-        Ok::<_, Infallible>(body)
-    });
-    let service = Service::new()
-        .procedure(echo.concurrency(2500))
-        .start(&serving)
-        .await?;
+    let callee = Callee::start(&args, &address, &uri).await?;
+    let nsqd = match embedded {
+        Some(_) => None,
+        None => tokio::net::lookup_host(&address).await?.find_map(listener),
+    };
 
-    run(&calling, &uri, &args, (args.calls / 10).max(1000)).await?;
-    let measured = run(&calling, &uri, &args, args.calls).await?;
-    report(args, measured)?;
+    let warm_up = Bound {
+        calls: (args.calls / 10).max(1000),
+        time: LONGEST_WARM_UP,
+    };
+    run(&calling, &uri, &args, warm_up).await?;
+    let meters = [Some(process::id()), callee.pid(), nsqd].map(|pid| pid.map(CpuMeter::start));
+    let (measured, rss_settled_kib) = run(&calling, &uri, &args, Bound::calls(args.calls)).await?;
+    let cpu = meters.map(|meter| meter?.us_per_call(measured.calls()));
+    report(args, &measured, cpu, rss_settled_kib)?;
 
-    service.stop().await;
+    callee.end().await?;
     calling.leave().await?;
-    serving.leave().await?;
     Ok(())
 }
 
-struct Measured {
-    elapsed: Duration,
-    latencies: Histogram<u64>,
-    rss_settled: Option<u64>,
+/// The service, here or in another process.
+enum Callee {
+    Here(ServiceHandle, Session),
+    There(Role),
 }
 
-/// Makes `calls` calls, `concurrency` at a time.
-async fn run(session: &Session, uri: &str, args: &Args, calls: u64) -> Result<Measured, Box<dyn Error>> {
-    let left = Arc::new(AtomicU64::new(calls));
-    let rss_settled = Arc::new(AtomicU64::new(0));
-    let started = Instant::now();
-    let callers: Vec<_> = (0..args.concurrency.min(calls))
-        .map(|_| {
-            let (session, uri, body) = (
-                session.clone(),
-                uri.to_owned(),
-                ByteBuf::from(vec![b'x'; args.body]),
-            );
-            let (left, rss_settled) = (Arc::clone(&left), Arc::clone(&rss_settled));
-            tokio::spawn(async move {
-                let mut latencies = histogram();
-                while let Ok(before) =
-                    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-                {
-                    if calls - before == SETTLED {
-                        rss_settled.store(resident_kib().unwrap_or(0), Ordering::Relaxed);
-                    }
-                    let called = Instant::now();
-                    let echoed: ByteBuf = session
-                        .call(&uri, &body)
-                        .await
-                        .map_err(|error| error.to_string())?;
-                    let nanos = u64::try_from(called.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                    latencies.saturating_record(nanos.max(1));
-                    if echoed != body {
-                        return Err("the echo is not what was sent".to_owned());
-                    }
-                }
-                Ok::<_, String>(latencies)
-            })
-        })
-        .collect();
-
-    let mut latencies = histogram();
-    for caller in callers {
-        latencies.add(caller.await??)?;
+impl Callee {
+    async fn start(args: &Args, address: &str, uri: &str) -> Result<Self, Failure> {
+        if args.split {
+            let transport = args.transport.to_possible_value().ok_or("no such transport")?;
+            let arguments = [
+                "--serve",
+                uri,
+                "--nsqd",
+                address,
+                "--transport",
+                transport.get_name(),
+            ];
+            return Ok(Self::There(Role::start(arguments).await?));
+        }
+        let session = args.transport.connect(address).await?;
+        Ok(Self::Here(echo::serve(&session, uri).await?, session))
     }
-    let rss_settled = Some(rss_settled.load(Ordering::Relaxed)).filter(|rss| *rss > 0);
-    Ok(Measured {
-        elapsed: started.elapsed(),
-        latencies,
-        rss_settled,
-    })
+
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Here(..) => None,
+            Self::There(role) => role.pid(),
+        }
+    }
+
+    async fn end(self) -> Result<(), Failure> {
+        match self {
+            Self::Here(service, session) => {
+                service.stop().await;
+                session.leave().await?;
+            }
+            Self::There(role) => role.end().await?,
+        }
+        Ok(())
+    }
 }
 
-/// Nanoseconds up to a minute, to one part in a hundred: small, because each caller has one.
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000_000, 2).expect("the bounds are in order")
+/// What the second process does.
+async fn serve(args: &Args, uri: &str) -> Result<(), Failure> {
+    let session = args.transport.connect(&args.nsqd).await?;
+    let service = echo::serve(&session, uri).await?;
+    child::ready(uri).await?;
+    service.stop().await;
+    Ok(session.leave().await?)
 }
 
-fn report(args: Args, measured: Measured) -> Result<(), Box<dyn Error>> {
-    let micros = |nanos: u64| nanos as f64 / 1000.0;
+/// Makes the calls; also the resident set once the number of calls has settled it.
+async fn run(
+    session: &Session,
+    uri: &str,
+    args: &Args,
+    bound: Bound,
+) -> Result<(Measured, Option<u64>), Failure> {
+    let rss_settled = Arc::new(AtomicU64::new(0));
+    let body = Arc::new(ByteBuf::from(vec![b'x'; args.body]));
+    let call = {
+        let (session, uri, rss_settled) = (session.clone(), Arc::<str>::from(uri), Arc::clone(&rss_settled));
+        move |number| {
+            let (session, uri, body) = (session.clone(), Arc::clone(&uri), Arc::clone(&body));
+            if number == SETTLED {
+                rss_settled.store(resident_kib().unwrap_or(0), Ordering::Relaxed);
+            }
+            async move { echo::call(&session, &uri, &body).await }
+        }
+    };
+    let measured = load::run(args.concurrency, bound, call).await?;
+    let rss_settled = rss_settled.load(Ordering::Relaxed);
+    Ok((measured, Some(rss_settled).filter(|rss| *rss > 0)))
+}
+
+fn report(
+    args: Args,
+    measured: &Measured,
+    cpu: [Option<f64>; 3],
+    rss_settled_kib: Option<u64>,
+) -> Result<(), Failure> {
+    let [cpu_us_per_call, service_cpu_us_per_call, nsqd_cpu_us_per_call] = cpu;
     let report = Report {
         nsqd: args.nsqd,
+        transport: args.transport,
+        split: args.split,
         concurrency: args.concurrency,
-        calls: args.calls,
+        calls: measured.calls(),
         body: args.body,
-        calls_per_s: (args.calls as f64 / measured.elapsed.as_secs_f64()).round(),
-        p50_us: micros(measured.latencies.value_at_quantile(0.5)),
-        p99_us: micros(measured.latencies.value_at_quantile(0.99)),
-        max_us: micros(measured.latencies.max()),
-        rss_settled_kib: measured.rss_settled,
+        calls_per_s: measured.calls_per_s(),
+        p50_us: measured.quantile_us(0.5),
+        p99_us: measured.quantile_us(0.99),
+        max_us: measured.latencies.max() as f64 / 1000.0,
+        cpu_us_per_call,
+        service_cpu_us_per_call,
+        nsqd_cpu_us_per_call,
+        rss_settled_kib,
         rss_end_kib: resident_kib(),
     };
     if args.json {
@@ -172,11 +226,4 @@ fn report(args: Args, measured: Measured) -> Result<(), Box<dyn Error>> {
         println!("{report:#?}");
     }
     Ok(())
-}
-
-/// The resident set of this process, where the system tells it as Linux does.
-fn resident_kib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }

@@ -1,0 +1,225 @@
+//! Messages from a producer to a consumer, through almanet-nsq alone: no session, no envelope.
+//!
+//!     cargo run --release -p almanet-benches --bin pubsub -- --nsqd embedded --body 128 --messages 500000 --json
+//!
+//! `--nsqd ADDR` uses the nsqd there; producer and consumer share this process, and so does the embedded broker. Each
+//! publish waits for its confirmation, `--concurrency` of them at a time; the consumer runs meanwhile and finishes each
+//! message. The producer stays at most 8,192 messages and 64 MiB ahead of it, so that no queue grows to nsqd's disk. A
+//! tenth of the messages go before the measurement to warm up.
+
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use almanet::{Broker, BrokerConfig};
+use almanet_benches::{
+    Failure,
+    load::{self, Bound, histogram, nanos},
+};
+use almanet_nsq::{ChannelName, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicName};
+use bytes::Bytes;
+use clap::Parser;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+/// Messages that are published and not consumed: below nsqd's `--mem-queue-size` of 10,000.
+const MAX_AHEAD: usize = 8192;
+/// The same in bytes.
+const MAX_BYTES_AHEAD: usize = 64 * 1024 * 1024;
+/// The number of the message and the time of its publish, at the start of each body.
+const STAMP: usize = 2 * size_of::<u64>();
+
+/// Measures publishing and consuming.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The address of an nsqd, or `embedded` for a broker in this process.
+    #[arg(long, default_value = "embedded")]
+    nsqd: String,
+    /// The size of a message in bytes; at least 16, for its number and time.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(STAMP as i64..))]
+    body: u32,
+    /// How many messages are measured.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    messages: u64,
+    /// How many publishes wait for their confirmation at once.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
+    concurrency: u64,
+    /// Prints one line of JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    nsqd: String,
+    body: u32,
+    messages: u64,
+    concurrency: u64,
+    /// End to end: from the first publish to the last message that was consumed.
+    messages_per_s: f64,
+    /// From the first publish to the last confirmation.
+    published_per_s: f64,
+    /// From the first message that came to the last.
+    consumed_per_s: f64,
+    /// From before the publish until the message was in the consumer's hands, under this load.
+    p50_us: f64,
+    p99_us: f64,
+    /// Messages that came more than once; NSQ allows that.
+    duplicates: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let args = Args::parse();
+    let (_broker, address) = if args.nsqd == "embedded" {
+        let broker = Broker::start(BrokerConfig::default()).await?;
+        let address = broker.tcp_addr().to_string();
+        (Some(broker), address)
+    } else {
+        (None, args.nsqd.clone())
+    };
+    let unique = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
+    let topic = TopicName::new(format!("bench.pubsub_{unique}#ephemeral"))?;
+    let channel = ChannelName::new("bench#ephemeral")?;
+
+    let producer = Producer::connect(&address, ProducerConfig::default()).await?;
+    let config = ConsumerConfig::default().max_in_flight(2500);
+    let mut consumer = Consumer::connect([&address], topic.clone(), channel, config).await?;
+    let epoch = Instant::now();
+    let warm_up = (args.messages / 10).max(1);
+    run(&producer, &mut consumer, &args, 0..warm_up, epoch).await?;
+    let measured = run(
+        &producer,
+        &mut consumer,
+        &args,
+        warm_up..warm_up + args.messages,
+        epoch,
+    )
+    .await?;
+    report(args, &measured)?;
+
+    consumer.close().await;
+    producer.close().await;
+    Ok(())
+}
+
+struct Measured {
+    publishing: Duration,
+    consuming: Duration,
+    elapsed: Duration,
+    latencies: Histogram<u64>,
+    duplicates: u64,
+}
+
+/// Publishes and consumes the messages of these numbers.
+async fn run(
+    producer: &Producer,
+    consumer: &mut Consumer,
+    args: &Args,
+    numbers: Range<u64>,
+    epoch: Instant,
+) -> Result<Measured, Failure> {
+    let size = args.body as usize;
+    let ahead = Arc::new(Semaphore::new((MAX_BYTES_AHEAD / size).clamp(1, MAX_AHEAD)));
+    let begun = Instant::now();
+    let publish = {
+        let numbers = numbers.clone();
+        let (producer, topic, ahead) = (producer.clone(), consumer.topic().clone(), Arc::clone(&ahead));
+        move |call: u64| {
+            let (producer, topic, ahead) = (producer.clone(), topic.clone(), Arc::clone(&ahead));
+            async move {
+                // The consumer adds a permit for each message that it has.
+                ahead.acquire().await?.forget();
+                let mut body = vec![b'x'; size];
+                let number = numbers.start + call;
+                body[..8].copy_from_slice(&number.to_be_bytes());
+                body[8..STAMP].copy_from_slice(&nanos(epoch.elapsed()).to_be_bytes());
+                Ok(producer.publish(&topic, Bytes::from(body)).await?)
+            }
+        }
+    };
+    let publishing = load::run(
+        args.concurrency,
+        Bound::calls(numbers.end - numbers.start),
+        publish,
+    );
+    let consuming = consume(consumer, numbers, &ahead, epoch);
+    let (published, consumed) = tokio::try_join!(publishing, consuming)?;
+    Ok(Measured {
+        publishing: published.elapsed,
+        elapsed: begun.elapsed(),
+        ..consumed
+    })
+}
+
+/// Consumes each of the messages once; those that come again are counted apart.
+async fn consume(
+    consumer: &mut Consumer,
+    numbers: Range<u64>,
+    ahead: &Semaphore,
+    epoch: Instant,
+) -> Result<Measured, Failure> {
+    let messages = numbers.end - numbers.start;
+    let mut seen = vec![false; usize::try_from(messages)?];
+    let mut latencies = histogram();
+    let (mut first, mut duplicates) = (None, 0);
+    while latencies.len() < messages {
+        let delivery = consumer.recv().await.ok_or("the consumer has ended")?;
+        let now = nanos(epoch.elapsed());
+        first.get_or_insert_with(Instant::now);
+        let (number, published) = stamp(delivery.body()).ok_or("a message without a number and a time")?;
+        let index = number
+            .checked_sub(numbers.start)
+            .and_then(|index| usize::try_from(index).ok());
+        match index.and_then(|index| seen.get_mut(index)) {
+            Some(seen) if !*seen => {
+                *seen = true;
+                latencies.saturating_record(now.saturating_sub(published));
+                ahead.add_permits(1);
+            }
+            _ => duplicates += 1,
+        }
+        delivery.finish()?;
+    }
+    let consuming = first.map_or(Duration::ZERO, |first| first.elapsed());
+    Ok(Measured {
+        publishing: Duration::ZERO,
+        consuming,
+        elapsed: Duration::ZERO,
+        latencies,
+        duplicates,
+    })
+}
+
+/// The number and the time that a body starts with.
+fn stamp(body: &[u8]) -> Option<(u64, u64)> {
+    let (number, rest) = body.split_first_chunk::<8>()?;
+    let time = rest.first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*number), u64::from_be_bytes(*time)))
+}
+
+fn report(args: Args, measured: &Measured) -> Result<(), Failure> {
+    let per_second = |time: Duration| (args.messages as f64 / time.as_secs_f64()).round();
+    let micros = |quantile| measured.latencies.value_at_quantile(quantile) as f64 / 1000.0;
+    let report = Report {
+        body: args.body,
+        messages: args.messages,
+        concurrency: args.concurrency,
+        messages_per_s: per_second(measured.elapsed),
+        published_per_s: per_second(measured.publishing),
+        consumed_per_s: per_second(measured.consuming),
+        p50_us: micros(0.5),
+        p99_us: micros(0.99),
+        duplicates: measured.duplicates,
+        nsqd: args.nsqd,
+    };
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{report:#?}");
+    }
+    Ok(())
+}
