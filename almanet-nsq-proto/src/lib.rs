@@ -31,6 +31,7 @@ mod frame;
 mod identify;
 mod message;
 mod name;
+mod secret;
 
 pub use codec::{ClientCodec, ServerCodec};
 pub use command::{Command, CommandDecoder, Limits, MAGIC_V2};
@@ -39,3 +40,4 @@ pub use frame::{CLOSE_WAIT, Frame, FrameDecoder, HEARTBEAT, OK};
 pub use identify::{Identify, IdentifyResponse};
 pub use message::{Message, MessageId};
 pub use name::{ChannelName, InvalidName, MAX_NAME_LENGTH, TopicName};
+pub use secret::Secret;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use almanet_nsq_proto::{
     ChannelName, Command, CommandDecoder, ErrorCode, Frame, FrameDecoder, Identify, Limits, Message,
-    MessageId, ProtocolError, TopicName,
+    MessageId, ProtocolError, Secret, TopicName,
 };
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, option, prelude::*};
@@ -56,7 +56,7 @@ prop_compose! {
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         identify().prop_map(|identify| Command::Identify(Box::new(identify))),
-        body().prop_map(Command::Auth),
+        body().prop_map(|body| Command::Auth(Secret::new(body))),
         (topic(), channel()).prop_map(|(topic, channel)| Command::Sub { topic, channel }),
         (topic(), body()).prop_map(|(topic, body)| Command::Pub { topic, body }),
         (topic(), vec(body(), 1..6)).prop_map(|(topic, bodies)| Command::Mpub { topic, bodies }),

@@ -2,9 +2,11 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use almanet_nsq_proto::Secret;
+
+use crate::compression::Compression;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
-use crate::{compression::Compression, secret::Secret};
 
 /// The shortest time that makes sense for anything a task waits for again and again.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(1);

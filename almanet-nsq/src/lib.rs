@@ -67,7 +67,6 @@ mod consumer;
 mod error;
 mod lookup;
 mod producer;
-mod secret;
 #[cfg(feature = "tls")]
 mod tls;
 

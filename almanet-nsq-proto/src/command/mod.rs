@@ -12,6 +12,7 @@ use crate::{
     identify::Identify,
     message::MessageId,
     name::{ChannelName, TopicName},
+    secret::Secret,
 };
 
 pub use parse::{CommandDecoder, Limits};
@@ -25,7 +26,7 @@ pub enum Command {
     /// Who the client is and which features it asks for. Answered with `OK` or an identify response.
     Identify(Box<Identify>),
     /// A secret. Answered with a JSON text that says what it allows.
-    Auth(Bytes),
+    Auth(Secret),
     /// Subscribe this connection, once. Answered with `OK`.
     Sub {
         /// The topic to read.
@@ -87,7 +88,7 @@ impl Command {
             }
             Self::Auth(secret) => {
                 dst.put_slice(b"AUTH\n");
-                put_sized(dst, secret);
+                put_sized(dst, secret.reveal());
             }
             Self::Sub { topic, channel } => consume::encode_sub(dst, topic, channel),
             Self::Pub { topic, body } => publish::encode_pub(dst, topic, body),

@@ -8,6 +8,7 @@ use super::{Command, consume, publish};
 use crate::{
     error::{ErrorCode, ProtocolError},
     name::TopicName,
+    secret::Secret,
 };
 
 /// The most that a [`CommandDecoder`] takes from a client, in bytes.
@@ -155,7 +156,7 @@ impl CommandDecoder {
             Header::Identify => Command::Identify(serde_json::from_slice(&body).map_err(|_| {
                 ProtocolError::new(ErrorCode::BadBody, "IDENTIFY failed to decode JSON body")
             })?),
-            Header::Auth => Command::Auth(body),
+            Header::Auth => Command::Auth(Secret::new(body)),
             Header::Pub(topic) => Command::Pub { topic, body },
             Header::Mpub(topic) => Command::Mpub {
                 topic,

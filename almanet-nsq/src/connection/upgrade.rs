@@ -2,15 +2,13 @@
 //!
 //! Source of the order: nsqd's `protocol_v2.go`. Each upgrade is confirmed by an `OK` in its new form.
 
-use almanet_nsq_proto::{Command, IdentifyResponse, ProtocolError};
-use bytes::Bytes;
+use almanet_nsq_proto::{Command, IdentifyResponse, ProtocolError, Secret};
 
 use super::talk::Talk;
 use crate::{
     compression::Compression,
     config::ConnectionConfig,
     error::{ConnectError, Feature},
-    secret::Secret,
 };
 
 /// Makes of a plain connection what `config` asks for, or fails where `granted` is less.
@@ -94,15 +92,14 @@ impl Talk<'_> {
     }
 
     async fn authenticate(&mut self, secret: &Secret) -> Result<(), ConnectError> {
-        let text = secret.reveal();
-        self.say(&Command::Auth(Bytes::copy_from_slice(text.as_bytes())))
-            .await?;
+        self.say(&Command::Auth(secret.clone())).await?;
         match self.hear().await {
             // What the secret allows, which the broker checks itself with each command.
             Ok(_permissions) => Ok(()),
             Err(ConnectError::Refused { address, mut cause }) => {
                 // nsqd does not repeat the secret. Whatever does must not bring it into a log.
-                if cause.to_string().contains(text) {
+                let text = String::from_utf8_lossy(secret.reveal());
+                if cause.to_string().contains(&*text) {
                     cause = ProtocolError::new(cause.code, "(its words repeat the secret)");
                 }
                 Err(ConnectError::AuthRefused { address, cause })

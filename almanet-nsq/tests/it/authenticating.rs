@@ -3,7 +3,7 @@ use std::time::Duration;
 use almanet_nsq::{
     Compression, ConnectError, ConnectionConfig, ErrorCode, Producer, ProducerConfig, PublishError,
 };
-use almanet_nsq_proto::{Command, Frame};
+use almanet_nsq_proto::{Command, Frame, Secret};
 use bytes::Bytes;
 
 use crate::{
@@ -30,9 +30,7 @@ async fn guarded() -> Peer {
 }
 
 async fn admit(conversation: &mut Conversation) {
-    conversation
-        .expect(Command::Auth(Bytes::from_static(SECRET.as_bytes())))
-        .await;
+    conversation.expect(Command::Auth(Secret::new(SECRET))).await;
     conversation
         .send(Frame::Response(Bytes::from_static(PERMISSIONS)))
         .await;
