@@ -1,12 +1,18 @@
 //! Reading a channel: [`Consumer`] is the user's side, [`Delivery`] one message in the user's hands, [`link`] the
-//! connection that a delivery is answered on, [`ready`] how many messages each connection may have out, [`endpoint`]
-//! the connection's side.
+//! connection that a delivery is answered on, [`endpoint`] the connection's side.
+//!
+//! How many messages a broker may have out is decided in four steps: [`ready`] gives each connection its share,
+//! [`pace`] measures what comes in, [`window`] finds how many the broker may send ahead of the answers, and [`flow`]
+//! makes the RDY of it that the broker is told.
 
 mod delivery;
 mod endpoint;
+mod flow;
 mod link;
+mod pace;
 mod ready;
 mod subscriber;
+mod window;
 
 pub use delivery::Delivery;
 pub use subscriber::Consumer;

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::{delivery::Delivery, endpoint::ConsumerEndpoint, ready::Ready};
 use crate::{
-    config::ConsumerConfig,
+    config::{ConsumerConfig, Window},
     connection::{Endpoint, Purpose, Stop, supervise},
     error::ConnectError,
 };
@@ -85,7 +85,9 @@ impl Consumer {
             purpose: Purpose {
                 subscription: Some((topic.clone(), channel.clone())),
                 msg_timeout: config.msg_timeout,
+                is_unbuffered: config.window == Window::Unbuffered,
             },
+            window: config.window,
             ready: Arc::clone(&ready),
             deliveries: sender.clone(),
             link: None,

@@ -4,6 +4,7 @@
 
 mod connecting;
 mod consuming;
+mod flow;
 mod peer;
 mod publishing;
 mod with_broker;
