@@ -16,8 +16,9 @@ use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+    runtime::{Handle, RuntimeFlavor},
     sync::Notify,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -134,6 +135,7 @@ struct Writer<O> {
 
 impl<O: Outgoing> Writer<O> {
     async fn run(mut self) -> Lost {
+        let is_shared = Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread;
         let mut buffer = BytesMut::new();
         let mut position = 0;
         loop {
@@ -159,7 +161,13 @@ impl<O: Outgoing> Writer<O> {
                 return Lost::Closed;
             }
             tokio::select! {
-                () = self.outgoing.ready() => {}
+                () = self.outgoing.ready() => {
+                    // Another thread wakes up for this while whoever has something to send is still at it. On a
+                    // single thread this task gets its turn after those that run anyway.
+                    if is_shared {
+                        yield_now().await;
+                    }
+                }
                 () = self.pulse.due.notified() => {}
                 () = self.stop.cancelled() => {}
             }

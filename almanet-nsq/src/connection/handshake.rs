@@ -27,6 +27,8 @@ pub(crate) struct Purpose {
     pub(crate) subscription: Option<(TopicName, ChannelName)>,
     /// The message timeout to ask for.
     pub(crate) msg_timeout: Option<Duration>,
+    /// Whether the broker shall write each message at once, whatever that costs.
+    pub(crate) is_unbuffered: bool,
 }
 
 /// A connection on which both peers have greeted.
@@ -112,8 +114,7 @@ fn identify(config: &ConnectionConfig, purpose: &Purpose) -> Identify {
         user_agent: Some(config.user_agent.clone()),
         feature_negotiation: Some(true),
         heartbeat_interval: Some(millis(config.heartbeat_interval)),
-        // nsqd would hold messages back for up to 250 ms, hoping for more to write with them.
-        output_buffer_size: Some(-1),
+        output_buffer_size: purpose.is_unbuffered.then_some(-1),
         msg_timeout: purpose.msg_timeout.map(millis),
         ..Identify::default()
     }

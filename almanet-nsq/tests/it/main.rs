@@ -4,6 +4,7 @@
 
 mod connecting;
 mod consuming;
+mod flow;
 mod lookup;
 mod lookupd;
 mod peer;
