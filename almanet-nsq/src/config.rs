@@ -226,11 +226,36 @@ impl ProducerConfig {
     }
 }
 
+/// How many messages a broker may send to a [`Consumer`](crate::Consumer) before it has answers, and when it does.
+///
+/// nsqd gathers messages before it writes them, for up to 250 ms, unless the consumer cannot take more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Window {
+    /// As many as make good use of each write and no more: one while there is little to do, so that it comes at
+    /// once, and up to 256 while messages queue. The default.
+    ///
+    /// A broker that says that it never holds messages back (Almanet's embedded one) gets the whole of
+    /// [`max_in_flight`](ConsumerConfig::max_in_flight) from the start.
+    #[default]
+    Adaptive,
+    /// Always this many on each connection, within [`max_in_flight`](ConsumerConfig::max_in_flight).
+    ///
+    /// For bulk work that can wait: a message that does not fill the window comes when nsqd's buffer is written,
+    /// 250 ms later by default.
+    Fixed(usize),
+    /// The whole of [`max_in_flight`](ConsumerConfig::max_in_flight), and nsqd shall gather nothing.
+    ///
+    /// Each message costs nsqd three small writes then. It is what other NSQ clients offer for low latency.
+    Unbuffered,
+}
+
 /// How a [`Consumer`](crate::Consumer) reads its channel.
 #[derive(Clone, Debug)]
 pub struct ConsumerConfig {
     pub(crate) connection: ConnectionConfig,
     pub(crate) max_in_flight: usize,
+    pub(crate) window: Window,
     pub(crate) msg_timeout: Option<Duration>,
     pub(crate) close_timeout: Duration,
 }
@@ -240,6 +265,7 @@ impl Default for ConsumerConfig {
         Self {
             connection: ConnectionConfig::default(),
             max_in_flight: 256,
+            window: Window::Adaptive,
             msg_timeout: None,
             close_timeout: Duration::from_secs(30),
         }
@@ -261,6 +287,15 @@ impl ConsumerConfig {
     #[must_use]
     pub fn max_in_flight(mut self, max_in_flight: usize) -> Self {
         self.max_in_flight = max_in_flight;
+        self
+    }
+
+    /// How many of these the broker may send ahead, and whether it may gather them.
+    ///
+    /// [`Window::Adaptive`] by default: as fast for a lone message as for a flood.
+    #[must_use]
+    pub fn window(mut self, window: Window) -> Self {
+        self.window = window;
         self
     }
 

@@ -33,6 +33,9 @@
 //! Where brokers come and go, a [`Lookup`] asks nsqlookupd for them, and [`Consumer::discover`] stays subscribed on
 //! those that are there.
 //!
+//! A consumer sets RDY by what it sees ([`Window::Adaptive`]): a lone message comes at once, and under load many
+//! messages share one write. A producer merges what is published at once. Neither needs tuning.
+//!
 //! NSQ delivers at least once and in no fixed order: a message can come twice, so handle it such that this does
 //! no harm.
 //!
@@ -74,7 +77,7 @@ pub use almanet_nsq_proto::{
     ChannelName, ErrorCode, InvalidName, MAX_NAME_LENGTH, MessageId, ProtocolError, TopicName,
 };
 pub use compression::{Compression, DeflateLevel};
-pub use config::{ConnectionConfig, ConsumerConfig, ProducerConfig};
+pub use config::{ConnectionConfig, ConsumerConfig, ProducerConfig, Window};
 pub use consumer::{Consumer, Delivery};
 pub use error::{AnswerError, ConnectError, Feature, PublishError};
 pub use lookup::{Lookup, LookupConfig, LookupError, Nodes};

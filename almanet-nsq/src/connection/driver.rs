@@ -14,8 +14,9 @@ use std::{
 use almanet_nsq_proto::{Command, Frame, FrameDecoder, HEARTBEAT};
 use bytes::{Buf, BytesMut};
 use tokio::{
+    runtime::{Handle, RuntimeFlavor},
     sync::Notify,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -135,6 +136,7 @@ struct Writer<O> {
 
 impl<O: Outgoing> Writer<O> {
     async fn run(mut self) -> Lost {
+        let is_shared = Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread;
         let mut buffer = BytesMut::new();
         let mut position = 0;
         loop {
@@ -160,7 +162,13 @@ impl<O: Outgoing> Writer<O> {
                 return Lost::Closed;
             }
             tokio::select! {
-                () = self.outgoing.ready() => {}
+                () = self.outgoing.ready() => {
+                    // Another thread wakes up for this while whoever has something to send is still at it. On a
+                    // single thread this task gets its turn after those that run anyway.
+                    if is_shared {
+                        yield_now().await;
+                    }
+                }
                 () = self.pulse.due.notified() => {}
                 () = self.stop.cancelled() => {}
             }

@@ -27,6 +27,8 @@ pub(crate) struct Purpose {
     pub(crate) subscription: Option<(TopicName, ChannelName)>,
     /// The message timeout to ask for.
     pub(crate) msg_timeout: Option<Duration>,
+    /// Whether the broker shall write each message at once, whatever that costs.
+    pub(crate) is_unbuffered: bool,
 }
 
 /// A connection on which both peers have greeted.
@@ -113,10 +115,13 @@ fn identify(config: &ConnectionConfig, purpose: &Purpose) -> Identify {
         user_agent: Some(config.user_agent.clone()),
         feature_negotiation: Some(true),
         heartbeat_interval: Some(millis(config.heartbeat_interval)),
-        // nsqd would hold messages back for up to 250 ms, hoping for more to write with them.
-        output_buffer_size: deflate_level.is_none().then_some(-1),
+        // A connection that nothing paces has no buffer: nsqd would hold messages back for up to 250 ms, hoping for more
+        // to write with them.
+        output_buffer_size: (purpose.is_unbuffered && deflate_level.is_none()).then_some(-1),
         // Without a buffer nsqd never flushes what its deflate holds back, and messages would wait for a heartbeat.
-        output_buffer_timeout: deflate_level.map(|_| millis(SHORTEST_OUTPUT_BUFFER_TIMEOUT)),
+        output_buffer_timeout: deflate_level
+            .filter(|_| purpose.is_unbuffered)
+            .map(|_| millis(SHORTEST_OUTPUT_BUFFER_TIMEOUT)),
         msg_timeout: purpose.msg_timeout.map(millis),
         tls_v1: config.wants_tls().then_some(true),
         snappy: matches!(config.compression, Some(Compression::Snappy)).then_some(true),

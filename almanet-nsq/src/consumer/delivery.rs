@@ -34,7 +34,6 @@ pub struct Delivery {
 
 impl Delivery {
     pub(super) fn new(message: Message, link: Arc<Link>) -> Self {
-        link.delivered();
         Self {
             message,
             link,
@@ -110,7 +109,8 @@ impl Delivery {
     ///
     /// [`AnswerError::ConnectionLost`] when the connection that the message came on is gone.
     pub fn touch(&self) -> Result<(), AnswerError> {
-        self.send(&Command::Touch(self.message.id))
+        let touch = Command::Touch(self.message.id);
+        self.link.send(&touch).map_err(|Gone| self.connection_lost())
     }
 
     /// Whether it is worth handing out.
@@ -120,18 +120,14 @@ impl Delivery {
 
     fn answer(mut self, command: &Command) -> Result<(), AnswerError> {
         self.is_answered = true;
-        let sent = self.send(command);
-        self.link.answered();
-        sent
+        self.link.answer(command).map_err(|Gone| self.connection_lost())
     }
 
-    fn send(&self, command: &Command) -> Result<(), AnswerError> {
-        self.link
-            .send(command)
-            .map_err(|Gone| AnswerError::ConnectionLost {
-                node: Arc::clone(&self.link.address),
-                id: self.message.id,
-            })
+    fn connection_lost(&self) -> AnswerError {
+        AnswerError::ConnectionLost {
+            node: Arc::clone(&self.link.address),
+            id: self.message.id,
+        }
     }
 }
 
@@ -139,11 +135,10 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.is_answered {
             // On a connection that is gone there is nothing to give back: the broker delivers the message again.
-            let _ = self.link.send(&Command::Req {
+            let _ = self.link.answer(&Command::Req {
                 id: self.message.id,
                 delay: Duration::ZERO,
             });
-            self.link.answered();
         }
     }
 }

@@ -1,19 +1,24 @@
 //! A consumer as each of its connections sees it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use almanet_nsq_proto::{CLOSE_WAIT, Frame, IdentifyResponse};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
     delivery::Delivery,
+    flow::Flow,
     link::{Answers, Link},
     ready::Ready,
+    window::AdaptiveWindow,
 };
 use crate::{
-    config::ConnectionConfig,
+    config::{ConnectionConfig, Window},
     connection::{Ended, Endpoint, Established, Incoming, Lost, Outgoing, Purpose, connect},
     error::ConnectError,
 };
@@ -27,6 +32,7 @@ pub(super) struct ConsumerEndpoint {
     pub(super) address: Arc<str>,
     pub(super) config: ConnectionConfig,
     pub(super) purpose: Purpose,
+    pub(super) window: Window,
     pub(super) ready: Arc<Ready>,
     pub(super) deliveries: mpsc::Sender<Delivery>,
     /// Cancelled when no further messages are wanted from this broker.
@@ -49,14 +55,14 @@ impl Endpoint for ConsumerEndpoint {
     }
 
     fn open(&mut self, established: &Established) -> (impl Outgoing + use<>, impl Incoming + use<>) {
-        let link = Arc::new(link(Arc::clone(&self.address), &established.granted));
+        let link = Arc::new(self.link(&established.granted));
         self.ready.join(Arc::clone(&link), &self.let_go);
         self.link = Some(Arc::clone(&link));
         let arrivals = Arrivals {
             link: Arc::clone(&link),
             deliveries: self.deliveries.clone(),
         };
-        (Answers(link), arrivals)
+        (Answers::new(link), arrivals)
     }
 
     fn shut(&mut self, _ended: &Ended) {
@@ -65,6 +71,26 @@ impl Endpoint for ConsumerEndpoint {
 }
 
 impl ConsumerEndpoint {
+    fn link(&self, granted: &IdentifyResponse) -> Link {
+        let msg_timeout = match u64::try_from(granted.msg_timeout) {
+            Ok(millis @ 1..) => Duration::from_millis(millis),
+            _ => DEFAULT_MSG_TIMEOUT,
+        };
+        let max_ready = match usize::try_from(granted.max_rdy_count) {
+            Ok(count @ 1..) => count,
+            _ => DEFAULT_MAX_READY,
+        };
+        let (window, max_ready) = match self.window {
+            Window::Adaptive if !granted.flushes_when_idle => {
+                (Some(AdaptiveWindow::new(Instant::now())), max_ready)
+            }
+            Window::Fixed(count) => (None, max_ready.min(count.max(1))),
+            Window::Adaptive | Window::Unbuffered => (None, max_ready),
+        };
+        let address = Arc::clone(&self.address);
+        Link::new(address, msg_timeout, max_ready, Flow::new(window))
+    }
+
     fn lose(&mut self) {
         if let Some(link) = self.link.take() {
             link.lose();
@@ -80,18 +106,6 @@ impl Drop for ConsumerEndpoint {
     }
 }
 
-fn link(address: Arc<str>, granted: &IdentifyResponse) -> Link {
-    let msg_timeout = match u64::try_from(granted.msg_timeout) {
-        Ok(millis @ 1..) => Duration::from_millis(millis),
-        _ => DEFAULT_MSG_TIMEOUT,
-    };
-    let max_ready = match usize::try_from(granted.max_rdy_count) {
-        Ok(count @ 1..) => count,
-        _ => DEFAULT_MAX_READY,
-    };
-    Link::new(address, msg_timeout, max_ready)
-}
-
 /// What becomes of what a consumer's connection reads.
 #[derive(Debug)]
 struct Arrivals {
@@ -101,6 +115,7 @@ struct Arrivals {
 
 impl Incoming for Arrivals {
     async fn receive(&mut self, frames: &mut Vec<Frame>) -> Result<(), Lost> {
+        self.count(frames);
         for frame in frames.drain(..) {
             match frame {
                 Frame::Message(message) => {
@@ -124,6 +139,32 @@ impl Incoming for Arrivals {
                 }
             }
         }
+        // Whoever takes the messages may answer them before this is written, and then has it written with that.
+        self.link.flush();
         Ok(())
     }
+}
+
+impl Arrivals {
+    /// Counts the messages before the first of them is handed out.
+    fn count(&self, frames: &[Frame]) {
+        let messages = frames.iter().filter_map(|frame| match frame {
+            Frame::Message(message) => Some(message),
+            Frame::Response(_) | Frame::Error(_) => None,
+        });
+        let (count, youngest) = messages.fold((0, None), |(count, youngest), message| {
+            // What is delivered again has waited for its consumer, not for its place in a write.
+            let timestamp = (message.attempts <= 1).then_some(message.timestamp);
+            (count + 1, youngest.max(timestamp))
+        });
+        if count > 0 {
+            let age = youngest.map(|timestamp| unix_nanos().saturating_sub(timestamp));
+            self.link.received(Instant::now(), count, age);
+        }
+    }
+}
+
+fn unix_nanos() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -1,18 +1,23 @@
 //! One connection of a consumer, as its deliveries see it.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use almanet_nsq_proto::Command;
 use bytes::BytesMut;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, Sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
+use super::flow::Flow;
 use crate::connection::Outgoing;
 
 /// Where the answers to the messages of one connection go. It lives exactly as long as the connection.
@@ -29,8 +34,6 @@ pub(super) struct Link {
     /// Whether what came on this connection can and shall still be worked on.
     is_wanted: AtomicBool,
     released: CancellationToken,
-    /// Deliveries that are not answered, those that wait to be handed out included.
-    unanswered: AtomicUsize,
     all_answered: Notify,
     /// The broker will send no message any more: it said so, or the connection is gone.
     done: CancellationToken,
@@ -40,7 +43,11 @@ pub(super) struct Link {
 struct Outbox {
     /// Commands as they travel, a few for each message that the broker may have out.
     bytes: BytesMut,
-    ready: usize,
+    flow: Flow,
+    /// Whether the writer knows that there is something to write.
+    is_awake: bool,
+    /// Whether the writer's timer runs.
+    is_timed: bool,
     is_open: bool,
 }
 
@@ -49,21 +56,22 @@ struct Outbox {
 pub(super) struct Gone;
 
 impl Link {
-    pub(super) fn new(address: Arc<str>, msg_timeout: Duration, max_ready: usize) -> Self {
+    pub(super) fn new(address: Arc<str>, msg_timeout: Duration, max_ready: usize, flow: Flow) -> Self {
         Self {
             address,
             msg_timeout,
             max_ready,
             outbox: Mutex::new(Outbox {
                 bytes: BytesMut::new(),
-                ready: 0,
+                flow,
+                is_awake: false,
+                is_timed: false,
                 is_open: true,
             }),
             filled: Notify::new(),
             is_lost: AtomicBool::new(false),
             is_wanted: AtomicBool::new(true),
             released: CancellationToken::new(),
-            unanswered: AtomicUsize::new(0),
             all_answered: Notify::new(),
             done: CancellationToken::new(),
         }
@@ -71,46 +79,66 @@ impl Link {
 
     /// Queues a command.
     pub(super) fn send(&self, command: &Command) -> Result<(), Gone> {
-        self.queue(self.outbox(), command)
-    }
-
-    /// Tells the broker how many messages it may have out, where that is news to it.
-    pub(super) fn set_ready(&self, ready: usize) {
         let mut outbox = self.outbox();
-        if outbox.ready != ready {
-            outbox.ready = ready;
-            // On a connection that is gone there is nothing to make ready.
-            let _ = self.queue(outbox, &Command::Rdy(ready as u64));
-        }
-    }
-
-    fn queue(&self, mut outbox: MutexGuard<'_, Outbox>, command: &Command) -> Result<(), Gone> {
         if !outbox.is_open {
             return Err(Gone);
         }
-        let was_empty = outbox.bytes.is_empty();
         command.encode(&mut outbox.bytes);
-        drop(outbox);
-        if was_empty {
-            self.filled.notify_one();
-        }
+        self.wake(outbox);
         Ok(())
     }
 
-    /// Counts a message that came in.
-    pub(super) fn delivered(&self) {
-        self.unanswered.fetch_add(1, Ordering::AcqRel);
+    /// Sets how many messages the broker may have out at most.
+    pub(super) fn set_limit(&self, limit: usize) {
+        let mut outbox = self.outbox();
+        outbox.flow.set_limit(limit);
+        self.wake(outbox);
     }
 
-    /// Counts a message that was answered, by whatever answer.
-    pub(super) fn answered(&self) {
-        if self.unanswered.fetch_sub(1, Ordering::AcqRel) == 1 {
+    /// Counts messages that came in at `now`; the youngest was `age` nanoseconds old, if that says anything.
+    ///
+    /// The broker is told nothing before [`flush`](Self::flush).
+    pub(super) fn received(&self, now: Instant, count: usize, age: Option<i64>) {
+        self.outbox().flow.received(now, count, age);
+    }
+
+    /// Has the broker told what it should know by now.
+    pub(super) fn flush(&self) {
+        self.wake(self.outbox());
+    }
+
+    /// Queues the answer to a message, and counts it as answered even if it cannot be queued.
+    pub(super) fn answer(&self, command: &Command) -> Result<(), Gone> {
+        let mut outbox = self.outbox();
+        outbox.flow.answer();
+        let is_last = outbox.flow.in_flight() == 0;
+        let is_open = outbox.is_open;
+        if is_open {
+            command.encode(&mut outbox.bytes);
+            self.wake(outbox);
+        } else {
+            drop(outbox);
+        }
+        if is_last {
             self.all_answered.notify_waiters();
+        }
+        if is_open { Ok(()) } else { Err(Gone) }
+    }
+
+    /// Wakes the writer if there is something to write that it does not know of.
+    fn wake(&self, mut outbox: MutexGuard<'_, Outbox>) {
+        let has_news = !outbox.bytes.is_empty() || outbox.flow.is_due();
+        let wakes = !outbox.is_awake && (has_news || !outbox.is_timed && outbox.flow.look_at().is_some());
+        outbox.is_awake |= wakes;
+        drop(outbox);
+        if wakes {
+            self.filled.notify_one();
         }
     }
 
+    /// How many deliveries are not answered, those that wait to be handed out included.
     pub(super) fn unanswered(&self) -> usize {
-        self.unanswered.load(Ordering::Acquire)
+        self.outbox().flow.in_flight()
     }
 
     /// Waits until every delivery is answered, or can no longer be.
@@ -143,7 +171,7 @@ impl Link {
     pub(super) fn release(&self) {
         self.is_wanted.store(false, Ordering::Release);
         self.released.cancel();
-        self.set_ready(0);
+        self.set_limit(0);
     }
 
     /// Waits until nothing more shall come.
@@ -175,20 +203,59 @@ impl Link {
 
 /// What a consumer's connection writes next.
 #[derive(Debug)]
-pub(super) struct Answers(pub(super) Arc<Link>);
+pub(super) struct Answers {
+    link: Arc<Link>,
+    /// One timer for as long as the connection lives: it is set again only when it has fired, however often the
+    /// moment that it waits for is put off.
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Answers {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            timer: Box::pin(sleep_until(Instant::now())),
+        }
+    }
+}
 
 impl Outgoing for Answers {
     async fn ready(&mut self) {
-        self.0.filled.notified().await;
+        let is_timed = {
+            let mut outbox = self.link.outbox();
+            if !outbox.is_timed
+                && let Some(look_at) = outbox.flow.look_at()
+            {
+                self.timer.as_mut().reset(look_at);
+                outbox.is_timed = true;
+            }
+            outbox.is_timed
+        };
+        tokio::select! {
+            biased;
+            () = self.link.filled.notified() => {}
+            () = &mut self.timer, if is_timed => self.link.outbox().is_timed = false,
+        }
     }
 
     fn fill(&mut self, _position: u64, buffer: &mut BytesMut) {
-        let mut outbox = self.0.outbox();
+        let mut outbox = self.link.outbox();
+        outbox.is_awake = false;
+        let rdy = |ready| Command::Rdy(ready as u64);
+        let told = outbox.flow.told();
+        let ready = outbox.flow.update(Instant::now());
+        // Fewer before the answers, more after them: the broker shall not send on what is no longer meant.
+        if let Some(fewer) = ready.filter(|ready| *ready < told) {
+            rdy(fewer).encode(buffer);
+        }
         if buffer.is_empty() {
             std::mem::swap(&mut outbox.bytes, buffer);
         } else {
             buffer.extend_from_slice(&outbox.bytes);
             outbox.bytes.clear();
+        }
+        if let Some(more) = ready.filter(|ready| *ready >= told) {
+            rdy(more).encode(buffer);
         }
     }
 }

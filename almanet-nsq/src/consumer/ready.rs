@@ -76,7 +76,7 @@ impl Ready {
     fn spread(&self, links: &Links) {
         let count = links.connected.len();
         for (position, link) in links.connected.iter().enumerate() {
-            link.set_ready(if links.is_stopped {
+            link.set_limit(if links.is_stopped {
                 0
             } else {
                 share(self.max_in_flight, count, position).min(link.max_ready)

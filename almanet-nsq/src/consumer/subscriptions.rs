@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::{delivery::Delivery, endpoint::ConsumerEndpoint, inbox::Inbox, link::Link, ready::Ready};
 use crate::{
-    config::ConsumerConfig,
+    config::{ConsumerConfig, Window},
     connection::{Endpoint, Established, Purpose, Stop, supervise},
     error::ConnectError,
 };
@@ -77,7 +77,9 @@ impl Subscriptions {
             purpose: Purpose {
                 subscription: Some((self.topic.clone(), self.channel.clone())),
                 msg_timeout: self.config.msg_timeout,
+                is_unbuffered: self.config.window == Window::Unbuffered,
             },
+            window: self.config.window,
             ready: Arc::clone(&self.ready),
             deliveries: deliveries.clone(),
             let_go: stop.reconnecting.clone(),

@@ -1,6 +1,6 @@
 use almanet_nsq::{
     Compression, ConnectError, ConnectionConfig, Consumer, ConsumerConfig, DeflateLevel, Feature, Producer,
-    ProducerConfig, PublishError,
+    ProducerConfig, PublishError, Window,
 };
 use almanet_nsq_proto::{Command, Frame, HEARTBEAT};
 use bytes::Bytes;
@@ -66,7 +66,7 @@ async fn messages_travel_compressed_and_heartbeats_are_answered() {
         let peer = granting().await;
         let config = ConsumerConfig::default()
             .connection(compressed(compression))
-            .max_in_flight(10);
+            .window(Window::Fixed(10));
         let connecting = Consumer::connect([&peer.address], topic("t"), channel("c"), config);
         let subscribing = async {
             let mut conversation = accept(&peer, compression).await;
@@ -105,16 +105,25 @@ async fn identify_asks_for_the_one_that_is_configured() {
 }
 
 #[tokio::test]
-async fn nsqd_is_asked_for_a_timer_that_flushes_its_deflate() {
+async fn without_a_buffer_nsqd_is_asked_for_a_timer_that_flushes_its_deflate() {
     let peer = granting().await;
-    let asked = |conversation: &Conversation| {
-        let identify = &conversation.identify;
+    let unbuffered = async |compression| {
+        let config = ConsumerConfig::default()
+            .connection(compressed(compression))
+            .window(Window::Unbuffered);
+        let connecting = Consumer::connect([&peer.address], topic("t"), channel("c"), config);
+        let subscribing = async {
+            let mut conversation = accept(&peer, compression).await;
+            assert!(matches!(conversation.next().await, Some(Command::Sub { .. })));
+            conversation.ok().await;
+            conversation.identify
+        };
+        let (consumer, identify) = tokio::join!(soon(connecting), subscribing);
+        consumer.unwrap();
         (identify.output_buffer_size, identify.output_buffer_timeout)
     };
-    let (_producer, conversation) = producer(&peer, BOTH[0]).await;
-    assert_eq!(asked(&conversation), (Some(-1), None));
-    let (_producer, conversation) = producer(&peer, BOTH[1]).await;
-    assert_eq!(asked(&conversation), (None, Some(25)));
+    assert_eq!(unbuffered(BOTH[0]).await, (Some(-1), None));
+    assert_eq!(unbuffered(BOTH[1]).await, (None, Some(25)));
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ async fn identify_asks_for_what_was_configured() {
     assert_eq!(identify.hostname.as_deref(), Some("billing"));
     assert_eq!(identify.heartbeat_interval, Some(2000));
     assert_eq!(identify.msg_timeout, Some(10_000));
-    assert_eq!(identify.output_buffer_size, Some(-1));
+    assert_eq!(identify.output_buffer_size, None);
     assert_eq!(identify.feature_negotiation, Some(true));
     assert!(identify.user_agent.as_ref().unwrap().starts_with("almanet-nsq/"));
     drop(consumer);

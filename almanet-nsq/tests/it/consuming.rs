@@ -1,14 +1,17 @@
 use std::time::Duration;
 
-use almanet_nsq::{AnswerError, Consumer, ConsumerConfig, Delivery, ErrorCode};
+use almanet_nsq::{AnswerError, Consumer, ConsumerConfig, Delivery, ErrorCode, Window};
 use almanet_nsq_proto::{CLOSE_WAIT, Command, Frame};
 use bytes::Bytes;
 use futures_util::FutureExt;
 
 use crate::peer::{Conversation, Peer, channel, id, quick, soon, topic};
 
+/// What the broker is told is not these tests' matter, so it is told once.
 fn config() -> ConsumerConfig {
-    ConsumerConfig::default().connection(quick())
+    ConsumerConfig::default()
+        .connection(quick())
+        .window(Window::Unbuffered)
 }
 
 /// A consumer, and the broker's side of its connection, which has been told RDY.
@@ -147,16 +150,20 @@ async fn max_in_flight_is_spread_over_the_nodes_that_are_there() {
     let (consumer, mut first, mut second) =
         tokio::join!(soon(connecting), one.accept_subscriber(), two.accept_subscriber());
     let mut consumer = consumer.unwrap();
-    // Whichever came first had it all for a moment.
     let mut shares = Vec::new();
     for broker in [&mut first, &mut second] {
-        match broker.next().await {
-            Some(Command::Rdy(5)) => broker.expect(Command::Rdy(3)).await,
-            Some(Command::Rdy(share)) => shares.push(share),
-            other => panic!("{other:?} is not RDY"),
-        }
+        let share = loop {
+            match broker.next().await {
+                // Whichever came first may have had it all for a moment.
+                Some(Command::Rdy(5)) => {}
+                Some(Command::Rdy(share)) => break share,
+                other => panic!("{other:?} is not RDY"),
+            }
+        };
+        shares.push(share);
     }
-    assert_eq!(shares, [2]);
+    shares.sort_unstable();
+    assert_eq!(shares, [2, 3]);
 
     first.message(1, "from one").await;
     second.message(2, "from two").await;
@@ -279,7 +286,7 @@ async fn a_dropped_consumer_requeues_what_it_holds() {
     while let Some(command) = broker.next().await {
         requeued.push(command);
     }
-    assert_eq!(requeued, [requeue(2), Command::Rdy(0)]);
+    assert_eq!(requeued, [Command::Rdy(0), requeue(2)]);
     drop(held);
 }
 

@@ -8,6 +8,7 @@ mod certificates;
 mod compressing;
 mod connecting;
 mod consuming;
+mod flow;
 mod lookup;
 mod lookupd;
 mod packing;
