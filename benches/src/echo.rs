@@ -1,8 +1,11 @@
 //! The echo service, and the call to it that is measured.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, fmt, str::FromStr};
 
-use almanet::{Context, Procedure, Service, ServiceHandle, Session};
+use almanet::{
+    Context, Procedure, Service, ServiceHandle, Session,
+    transport::{NsqTransportConfig, Window},
+};
 use almanet_tokio_nsq::{TokioNsqTransport, TokioNsqTransportConfig};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -23,11 +26,45 @@ pub enum Carrier {
     TokioNsq,
 }
 
+/// How many messages the broker may send before it has answers; a matter of the native client.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WindowOption(Window);
+
+impl FromStr for WindowOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("fixed:").map(str::parse)) {
+            ("adaptive", _) => Ok(Self(Window::Adaptive)),
+            ("unbuffered", _) => Ok(Self(Window::Unbuffered)),
+            (_, Some(Ok(count))) => Ok(Self(Window::Fixed(count))),
+            _ => Err("write adaptive, fixed:N or unbuffered".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for WindowOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Window::Fixed(count) => write!(f, "fixed:{count}"),
+            Window::Unbuffered => f.write_str("unbuffered"),
+            _ => f.write_str("adaptive"),
+        }
+    }
+}
+
 impl Carrier {
     /// A session on the broker at `address`.
-    pub async fn connect(self, address: &str) -> Result<Session, Failure> {
+    pub async fn connect(self, address: &str, window: WindowOption) -> Result<Session, Failure> {
         match self {
-            Self::Native => Ok(Session::connect(address).await?),
+            Self::Native => {
+                let config = NsqTransportConfig::default().window(window.0);
+                Ok(Session::builder()
+                    .addresses(address)
+                    .nsq(config)
+                    .connect()
+                    .await?)
+            }
             Self::TokioNsq => {
                 let config = TokioNsqTransportConfig::default();
                 let transport = TokioNsqTransport::connect([address.to_owned()], config).await?;

@@ -5,7 +5,7 @@ mod nsq;
 
 pub use almanet_nsq::{
     AnswerError, ChannelName, Compression, ConnectionConfig, DeflateLevel, InvalidName, MessageId,
-    PublishError, TopicName,
+    PublishError, TopicName, Window,
 };
 #[cfg(feature = "tls")]
 pub use almanet_nsq::{Tls, TlsBuilder, TlsError};

@@ -12,7 +12,7 @@ use std::{
 
 use almanet_nsq::{
     AnswerError, ChannelName, ConnectError, ConnectionConfig, Consumer, ConsumerConfig, Producer,
-    ProducerConfig, PublishError, TopicName,
+    ProducerConfig, PublishError, TopicName, Window,
 };
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -27,6 +27,7 @@ use super::api::{
 pub struct NsqTransportConfig {
     connection: ConnectionConfig,
     producer: ProducerConfig,
+    window: Window,
 }
 
 impl NsqTransportConfig {
@@ -35,6 +36,14 @@ impl NsqTransportConfig {
     pub fn connection(mut self, connection: ConnectionConfig) -> Self {
         self.producer = self.producer.connection(connection.clone());
         self.connection = connection;
+        self
+    }
+
+    /// How many messages a node may send to a subscription before it has answers. Default: what makes good use of each
+    /// write, and no more.
+    #[must_use]
+    pub fn window(mut self, window: Window) -> Self {
+        self.window = window;
         self
     }
 
@@ -53,6 +62,7 @@ pub struct NsqTransport {
     nodes: Vec<Producer>,
     next: AtomicUsize,
     connection: ConnectionConfig,
+    window: Window,
     closed: AtomicBool,
 }
 
@@ -71,7 +81,11 @@ impl NsqTransport {
         addresses: impl IntoIterator<Item = String>,
         config: NsqTransportConfig,
     ) -> Result<Self, TransportConnectError> {
-        let NsqTransportConfig { connection, producer } = config;
+        let NsqTransportConfig {
+            connection,
+            producer,
+            window,
+        } = config;
         let mut addresses: Vec<String> = addresses.into_iter().collect();
         addresses.sort_unstable();
         addresses.dedup();
@@ -102,6 +116,7 @@ impl NsqTransport {
             nodes,
             next,
             connection,
+            window,
             closed,
         })
     }
@@ -166,6 +181,7 @@ impl Transport for NsqTransport {
         let mut config = ConsumerConfig::default()
             .connection(self.connection.clone())
             .max_in_flight(options.max_in_flight)
+            .window(self.window)
             .close_timeout(options.close_timeout);
         if let Some(timeout) = options.message_timeout {
             config = config.msg_timeout(timeout);

@@ -20,7 +20,7 @@ use almanet::{Broker, BrokerConfig, ServiceHandle, Session};
 use almanet_benches::{
     Failure,
     child::{self, Role},
-    echo::{self, Carrier},
+    echo::{self, Carrier, WindowOption},
     load::{self, Bound, Measured},
     usage::{CpuMeter, listener, resident_kib},
 };
@@ -42,6 +42,9 @@ struct Args {
     /// What carries the sessions.
     #[arg(long, value_enum, default_value_t = Carrier::Native)]
     transport: Carrier,
+    /// How many messages nsqd may send before it has answers: adaptive, fixed:N or unbuffered.
+    #[arg(long, default_value_t = WindowOption::default())]
+    window: WindowOption,
     /// Runs the service in a process of its own.
     #[arg(long)]
     split: bool,
@@ -66,6 +69,7 @@ struct Args {
 struct Report {
     nsqd: String,
     transport: Carrier,
+    window: String,
     split: bool,
     concurrency: u64,
     calls: u64,
@@ -97,7 +101,7 @@ async fn main() -> Result<(), Failure> {
     } else {
         (None, args.nsqd.clone())
     };
-    let calling = args.transport.connect(&address).await?;
+    let calling = args.transport.connect(&address, args.window).await?;
     let uri = format!("bench.echo_{}", calling.id());
     let callee = Callee::start(&args, &address, &uri).await?;
     let nsqd = match embedded {
@@ -130,6 +134,7 @@ impl Callee {
     async fn start(args: &Args, address: &str, uri: &str) -> Result<Self, Failure> {
         if args.split {
             let transport = args.transport.to_possible_value().ok_or("no such transport")?;
+            let window = args.window.to_string();
             let arguments = [
                 "--serve",
                 uri,
@@ -137,10 +142,12 @@ impl Callee {
                 address,
                 "--transport",
                 transport.get_name(),
+                "--window",
+                &window,
             ];
             return Ok(Self::There(Role::start(arguments).await?));
         }
-        let session = args.transport.connect(address).await?;
+        let session = args.transport.connect(address, args.window).await?;
         Ok(Self::Here(echo::serve(&session, uri).await?, session))
     }
 
@@ -165,7 +172,7 @@ impl Callee {
 
 /// What the second process does.
 async fn serve(args: &Args, uri: &str) -> Result<(), Failure> {
-    let session = args.transport.connect(&args.nsqd).await?;
+    let session = args.transport.connect(&args.nsqd, args.window).await?;
     let service = echo::serve(&session, uri).await?;
     child::ready(uri).await?;
     service.stop().await;
@@ -206,6 +213,7 @@ fn report(
     let report = Report {
         nsqd: args.nsqd,
         transport: args.transport,
+        window: args.window.to_string(),
         split: args.split,
         concurrency: args.concurrency,
         calls: measured.calls(),

@@ -6,7 +6,7 @@ use almanet::{Broker, BrokerConfig, ServiceHandle, Session};
 use almanet_benches::{
     Failure,
     child::Role,
-    echo::{self, Carrier},
+    echo::{self, Carrier, WindowOption},
     load::{self, Bound, Measured},
     usage::listener,
 };
@@ -48,7 +48,10 @@ impl Almanet {
     }
 
     async fn start(broker: Home, address: &str, carrier: Carrier) -> Result<Self, Failure> {
-        let (serving, calling) = (carrier.connect(address).await?, carrier.connect(address).await?);
+        let (serving, calling) = (
+            carrier.connect(address, WindowOption::default()).await?,
+            carrier.connect(address, WindowOption::default()).await?,
+        );
         let uri: Arc<str> = format!("compare.echo_{}", calling.id()).into();
         let service = echo::serve(&serving, &uri).await?;
         Ok(Self {
