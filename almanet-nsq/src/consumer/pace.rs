@@ -47,6 +47,7 @@ pub(super) struct Delays {
     previous: i64,
     /// Ages in a row that were smaller than all before.
     falls: u32,
+    mean: Duration,
 }
 
 impl Delays {
@@ -56,6 +57,7 @@ impl Delays {
             current: i64::MAX,
             previous: i64::MAX,
             falls: 0,
+            mean: Duration::ZERO,
         }
     }
 
@@ -72,9 +74,15 @@ impl Delays {
         if self.falls >= FALLS {
             return None;
         }
-        Some(Duration::from_nanos(
-            u64::try_from(age.saturating_sub(floor)).unwrap_or_default(),
-        ))
+        let nanos = u64::try_from(age.saturating_sub(floor)).unwrap_or_default();
+        let delay = Duration::from_nanos(nanos);
+        self.mean = (self.mean.saturating_mul(15).saturating_add(delay)) / 16;
+        Some(delay)
+    }
+
+    /// What the last delays were on average, late ones more than early ones.
+    pub(super) fn mean(&self) -> Duration {
+        self.mean
     }
 }
 
@@ -106,8 +114,9 @@ mod tests {
             let now = Instant::now();
             let mut delays = Delays::new(now);
             let ages = [70_000, 50_000, 350_000, 50_000].map(|age| age + offset);
-            let delays = ages.map(|age| delays.delay(now, age).unwrap().as_micros());
-            assert_eq!(delays, [0, 0, 300, 0]);
+            let known = ages.map(|age| delays.delay(now, age).unwrap().as_micros());
+            assert_eq!(known, [0, 0, 300, 0]);
+            assert!((1..300).contains(&delays.mean().as_micros()));
         }
     }
 

@@ -1,0 +1,209 @@
+use super::*;
+
+const MICRO: Duration = Duration::from_micros(1);
+
+/// A window at some time, and a broker whose clock is an hour ahead.
+struct Load {
+    window: AdaptiveWindow,
+    now: Instant,
+}
+
+impl Load {
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut load = Self {
+            window: AdaptiveWindow::new(now),
+            now,
+        };
+        load.one(100 * MICRO, Duration::ZERO);
+        load
+    }
+
+    fn received(&mut self, count: usize, after: Duration, delay: Duration, is_full: bool, is_alone: bool) {
+        self.now += after;
+        let age = i64::try_from(delay.as_nanos()).unwrap() - 3_600_000_000_000;
+        self.window
+            .received(self.now, count, Some(age), is_full, is_alone);
+    }
+
+    /// One message, while none is in flight.
+    fn one(&mut self, after: Duration, delay: Duration) {
+        self.received(1, after, delay, self.window.width() == 1, true);
+    }
+
+    /// As many messages as the window takes, while others are in flight.
+    fn full(&mut self, after: Duration, delay: Duration) {
+        self.received(self.window.width(), after, delay, true, false);
+    }
+
+    /// Nothing for a while.
+    fn quiet(&mut self) {
+        self.now += 2 * QUIET;
+        self.window.check_quiet(self.now);
+    }
+
+    fn wide(width: usize) -> Self {
+        let mut load = Self::new();
+        while load.window.width() < width {
+            load.full(QUIET / 2, LONG_DELAY * 2);
+        }
+        load
+    }
+}
+
+#[test]
+fn it_is_one_message_wide_at_first_and_stays_so_for_a_lone_caller() {
+    let mut load = Load::new();
+    for _ in 0..10_000 {
+        load.one(130 * MICRO, 20 * MICRO);
+        assert_eq!(load.window.width(), 1);
+    }
+}
+
+#[test]
+fn it_grows_while_messages_queue_but_not_for_ever() {
+    let mut load = Load::new();
+    let mut widths = Vec::new();
+    for _ in 0..20 {
+        load.full(QUIET / 2, 2 * LONG_DELAY);
+        widths.push(load.window.width());
+    }
+    assert_eq!(widths.get(..6), Some(&[1, 1, 1, 2, 4, 8][..]));
+    assert_eq!(widths.last(), Some(&WIDEST));
+}
+
+#[test]
+fn messages_that_are_late_by_chance_do_not_widen_it() {
+    let mut load = Load::new();
+    for number in 0..10_000 {
+        let delay = if number % 3 == 0 {
+            Duration::ZERO
+        } else {
+            2 * QUIET
+        };
+        load.one(QUIET / 2, delay);
+        assert_eq!(load.window.width(), 1);
+    }
+}
+
+#[test]
+fn it_grows_as_far_as_messages_fill_it_at_once_although_none_queues() {
+    let mut load = Load::new();
+    for _ in 0..100 {
+        // Forty messages in a millisecond are ten in a quarter of it.
+        load.full(
+            25 * MICRO * u32::try_from(load.window.width()).unwrap(),
+            50 * MICRO,
+        );
+    }
+    assert_eq!(load.window.width(), 16);
+}
+
+#[test]
+fn it_grows_for_callers_who_wait_for_each_other_although_each_message_comes_alone() {
+    let mut load = Load::new();
+    for _ in 0..100 {
+        load.one(80 * MICRO, 120 * MICRO);
+    }
+    assert_eq!(load.window.width(), 2);
+}
+
+#[test]
+fn it_shrinks_when_messages_no_longer_queue() {
+    let mut load = Load::wide(64);
+    for width in [32, 16, 8, 4, 2, 1, 1] {
+        load.received(1, QUIET, SHORT_DELAY / 2, false, false);
+        assert_eq!(load.window.width(), width);
+    }
+}
+
+#[test]
+fn a_quiet_broker_is_made_to_write_what_it_holds_back() {
+    let mut load = Load::wide(8);
+    let begun = load.now;
+    assert_eq!(load.window.quiet_at(), Some(begun + QUIET));
+    // While it could not send, it was not quiet.
+    load.window.reopened(begun + QUIET);
+    load.window.check_quiet(begun + QUIET);
+    assert_eq!(load.window.width(), 8);
+    load.window.check_quiet(begun + 2 * QUIET);
+    assert_eq!(load.window.width(), 1);
+    assert_eq!(load.window.quiet_at(), None);
+}
+
+#[test]
+fn a_width_that_made_messages_wait_is_not_tried_again_soon() {
+    let mut load = Load::wide(16);
+    load.quiet();
+    // What came was older than the silence, so the broker had held it back.
+    load.received(5, Duration::ZERO, 2 * QUIET, false, false);
+    assert_eq!(load.window.width(), 8);
+    let mut tried_after = Vec::new();
+    for _ in 0..4 {
+        let mut count = 0;
+        while load.window.width() == 8 {
+            load.full(QUIET / 2, 2 * LONG_DELAY);
+            count += 1;
+        }
+        tried_after.push(count);
+        assert_eq!(load.window.width(), 16);
+        load.quiet();
+        load.received(5, Duration::ZERO, 2 * QUIET, false, false);
+    }
+    assert_eq!(tried_after, [16, 64, 256, 1024]);
+}
+
+#[test]
+fn a_width_that_proves_good_may_be_exceeded_again() {
+    let mut load = Load::wide(16);
+    load.quiet();
+    load.received(5, Duration::ZERO, 2 * QUIET, false, false);
+    for _ in 0..16 * 8 {
+        load.full(QUIET / 2, 2 * LONG_DELAY);
+    }
+    assert_eq!(load.window.width(), WIDEST);
+}
+
+#[test]
+fn a_pause_of_the_publishers_is_nobodys_fault() {
+    let mut load = Load::wide(64);
+    load.quiet();
+    load.one(Duration::from_secs(1), Duration::ZERO);
+    for _ in 0..10 {
+        load.full(QUIET / 2, 2 * LONG_DELAY);
+    }
+    assert!(load.window.width() >= 64);
+}
+
+#[test]
+fn a_backlog_widens_it_although_its_messages_get_younger_and_younger() {
+    let mut load = Load::new();
+    for number in 0..20 {
+        // One round trip over a network each, and messages that were published more slowly.
+        load.full(QUIET / 2, Duration::from_secs(100) - number * QUIET);
+    }
+    assert_eq!(load.window.width(), WIDEST);
+}
+
+#[test]
+fn only_a_full_window_and_a_known_age_count() {
+    let mut load = Load::wide(8);
+    load.received(3, QUIET, 2 * LONG_DELAY, false, false);
+    load.window.received(load.now, 8, None, true, false);
+    assert_eq!(load.window.width(), 8);
+}
+
+#[test]
+fn callers_that_take_turns_are_noticed_and_looked_after() {
+    let mut load = Load::new();
+    let mut turns = 0;
+    for _ in 0..=10 * (TRIED + ALONE) + TRIED {
+        load.one(130 * MICRO, 20 * MICRO);
+        turns += u32::from(load.window.takes_turns());
+    }
+    assert!(turns >= 10 * ALONE - 10 && load.window.takes_turns(), "{turns}");
+    load.window.check_turn(load.window.turn_ends_at());
+    assert!(!load.window.takes_turns(), "the answer took too long");
+    load.received(1, MICRO, Duration::ZERO, true, false);
+    assert!(!load.window.takes_turns(), "another message came meanwhile");
+}
