@@ -11,9 +11,11 @@ mod consuming;
 mod flow;
 mod lookup;
 mod lookupd;
+mod merging;
 mod packing;
 mod peer;
 mod publishing;
+mod queueing;
 #[cfg(feature = "tls")]
 mod securing;
 #[cfg(feature = "tls")]

@@ -1,19 +1,19 @@
 use std::{error::Error, time::Duration};
 
-use almanet_nsq::{ErrorCode, Producer, ProducerConfig, ProtocolError, PublishError, TopicName};
+use almanet_nsq::{ErrorCode, Producer, ProducerConfig, ProtocolError, PublishError};
 use almanet_nsq_proto::Command;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::join_all};
 
 use crate::peer::{Conversation, Peer, body, quick, soon, topic};
 
-async fn connected(peer: &Peer, config: ProducerConfig) -> (Producer, Conversation) {
+pub(crate) async fn connected(peer: &Peer, config: ProducerConfig) -> (Producer, Conversation) {
     let (producer, conversation) =
         tokio::join!(soon(Producer::connect(&peer.address, config)), peer.accept());
     (producer.unwrap(), conversation)
 }
 
-fn config() -> ProducerConfig {
+pub(crate) fn config() -> ProducerConfig {
     ProducerConfig::default().connection(quick())
 }
 
@@ -142,130 +142,6 @@ async fn ten_thousand_confirmations_find_their_publishes() {
 }
 
 #[tokio::test]
-async fn publishes_to_one_topic_that_are_queued_together_leave_as_one_command() {
-    let peer = Peer::bind().await;
-    let (producer, mut broker) = connected(&peer, config()).await;
-    let (orders, invoices) = (topic("orders"), topic("invoices"));
-    let mpub = |topic: &TopicName, bodies: &[&'static str]| Command::Mpub {
-        topic: topic.clone(),
-        bodies: bodies.iter().copied().map(body).collect(),
-    };
-    let publishes = join_all([
-        producer.publish(&orders, body("a")),
-        producer.publish(&invoices, body("b")),
-        producer.publish(&orders, body("c")),
-        producer.publish(&invoices, body("d")),
-    ]);
-    let confirming = async {
-        broker.expect(mpub(&orders, &["a", "c"])).await;
-        broker.expect(mpub(&invoices, &["b", "d"])).await;
-        broker.ok().await;
-        broker.error(ErrorCode::MpubFailed, "disk full").await;
-        broker.hang_up().await;
-    };
-    let (outcomes, ()) = tokio::join!(soon(publishes), confirming);
-    let confirmed: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
-    assert_eq!(confirmed, [true, false, true, false]);
-    for outcome in outcomes.into_iter().filter_map(Result::err) {
-        assert!(
-            matches!(&outcome, PublishError::Refused { cause, .. } if cause.code == ErrorCode::MpubFailed),
-            "{outcome:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn what_users_publish_together_or_deferred_is_not_merged_and_keeps_its_place() {
-    let peer = Peer::bind().await;
-    let (producer, mut broker) = connected(&peer, config()).await;
-    let topic = topic("orders");
-    let (one, another) = (
-        producer.publish(&topic, body("a")),
-        producer.publish(&topic, body("b")),
-    );
-    let many = producer.publish_many(&topic, vec![body("c"), body("d")]);
-    let after = producer.publish_after(&topic, Duration::from_millis(5), body("e"));
-    let last = producer.publish(&topic, body("f"));
-    let confirming = async {
-        for bodies in [["a", "b"], ["c", "d"]] {
-            let (topic, bodies) = (topic.clone(), bodies.map(body).to_vec());
-            broker.expect(Command::Mpub { topic, bodies }).await;
-        }
-        let expected = Command::Dpub {
-            topic: topic.clone(),
-            delay: Duration::from_millis(5),
-            body: body("e"),
-        };
-        broker.expect(expected).await;
-        assert_eq!(broker.published().await, "f");
-        for _ in 0..4 {
-            broker.ok().await;
-        }
-    };
-    let publishes = async { tokio::join!(one, another, many, after, last) };
-    let (published, ()) = tokio::join!(soon(publishes), confirming);
-    assert_eq!(published, (Ok(()), Ok(()), Ok(()), Ok(()), Ok(())));
-}
-
-#[tokio::test]
-async fn a_message_that_is_refused_here_does_not_take_others_down() {
-    let peer = Peer::bind().await;
-    let connection = quick().max_message_size(4);
-    let (producer, mut broker) = connected(&peer, config().connection(connection)).await;
-    let topic = topic("orders");
-    let publishes = join_all([
-        producer.publish(&topic, body("a")),
-        producer.publish(&topic, body("too large")),
-        producer.publish(&topic, body("")),
-        producer.publish(&topic, body("b")),
-    ]);
-    let confirming = async {
-        let bodies = vec![body("a"), body("b")];
-        broker
-            .expect(Command::Mpub {
-                topic: topic.clone(),
-                bodies,
-            })
-            .await;
-        broker.ok().await;
-    };
-    let (outcomes, ()) = tokio::join!(soon(publishes), confirming);
-    let confirmed: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
-    assert_eq!(confirmed, [true, false, false, true]);
-}
-
-#[tokio::test]
-async fn merged_publishes_that_were_not_sent_whole_go_out_again() {
-    let peer = Peer::bind().await;
-    let (producer, broker) = connected(&peer, config()).await;
-    let (orders, invoices) = (topic("orders"), topic("invoices"));
-    let publishes = join_all([
-        producer.publish(&invoices, body("refused")),
-        producer.publish(&orders, body("a")),
-        producer.publish(&invoices, body("refused too")),
-        producer.publish(&orders, body("b")),
-    ]);
-    let refusing = async {
-        let mut broker = broker;
-        assert!(matches!(broker.next().await, Some(Command::Mpub { .. })));
-        broker.error(ErrorCode::BadMessage, "not these").await;
-        broker.hang_up().await;
-        let mut next = peer.accept().await;
-        let bodies = vec![body("a"), body("b")];
-        next.expect(Command::Mpub {
-            topic: orders.clone(),
-            bodies,
-        })
-        .await;
-        next.ok().await;
-        next
-    };
-    let (outcomes, _broker) = tokio::join!(soon(publishes), refusing);
-    let confirmed: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
-    assert_eq!(confirmed, [false, true, false, true]);
-}
-
-#[tokio::test]
 async fn a_refusal_has_the_brokers_words_and_the_next_publish_works() {
     let peer = Peer::bind().await;
     let (producer, mut broker) = connected(&peer, config()).await;
@@ -349,150 +225,6 @@ async fn an_answer_that_nothing_had_asked_for_ends_the_connection() {
     broker.until_closed().await;
     peer.accept().await;
     drop(producer);
-}
-
-#[tokio::test]
-async fn what_is_queued_while_the_broker_is_away_goes_out_when_it_is_back() {
-    let peer = Peer::bind().await;
-    let (producer, broker) = connected(&peer, config()).await;
-    let orders = topic("orders");
-    drop(broker);
-    let mut silent = peer.accept_silently().await;
-    while producer.is_connected() {
-        tokio::task::yield_now().await;
-    }
-    let other = topic("invoices");
-    let publishes = join_all([
-        producer.publish(&orders, body("a")),
-        producer.publish(&other, body("b")),
-    ]);
-    let returning = async {
-        tokio::io::AsyncWriteExt::shutdown(&mut silent).await.unwrap();
-        let mut broker = peer.accept().await;
-        assert_eq!(broker.published().await, "a");
-        assert_eq!(broker.published().await, "b");
-        broker.ok().await;
-        broker.ok().await;
-        broker
-    };
-    let (published, _broker) = tokio::join!(soon(publishes), returning);
-    assert_eq!(published, [Ok(()), Ok(())]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_publish_that_cannot_be_sent_says_so_after_the_publish_timeout() {
-    // A port that nobody listens on: the listener is gone.
-    let address = Peer::bind().await.address;
-    let config = config().publish_timeout(Duration::from_secs(15));
-    let producer = Producer::connect_lazily(&address, config);
-    let topic = topic("orders");
-    let begun = tokio::time::Instant::now();
-    let outcome = producer.publish(&topic, body("a")).await;
-    let Err(PublishError::NotSent {
-        address: named,
-        waited,
-        ..
-    }) = outcome
-    else {
-        panic!("{outcome:?} is not NotSent");
-    };
-    assert_eq!(&*named, address);
-    assert!(waited >= Duration::from_secs(15), "{waited:?}");
-    assert!(begun.elapsed() < Duration::from_secs(16), "{:?}", begun.elapsed());
-}
-
-#[tokio::test]
-async fn a_publish_that_was_given_up_is_never_sent() {
-    let peer = Peer::bind().await;
-    let config = config().publish_timeout(Duration::from_millis(50));
-    let producer = Producer::connect_lazily(&peer.address, config);
-    let topic = topic("orders");
-    // The peer has taken the connection and says nothing, so nothing can be published yet.
-    let silent = peer.accept_silently().await;
-    let dropped = producer.publish(&topic, body("dropped")).now_or_never();
-    assert_eq!(dropped, None);
-    let late = soon(producer.publish(&topic, body("late"))).await;
-    assert!(matches!(late, Err(PublishError::NotSent { .. })), "{late:?}");
-
-    drop(silent);
-    let mut broker = peer.accept().await;
-    let confirming = async {
-        assert_eq!(broker.published().await, "in time");
-        broker.ok().await;
-    };
-    let (published, ()) = tokio::join!(soon(producer.publish(&topic, body("in time"))), confirming);
-    assert_eq!(published, Ok(()));
-}
-
-#[tokio::test]
-async fn an_answer_that_comes_too_late_is_not_taken_for_the_next_ones() {
-    let peer = Peer::bind().await;
-    let config = config().publish_timeout(Duration::from_millis(50));
-    let (producer, mut broker) = connected(&peer, config).await;
-    let topic = topic("orders");
-    let late = soon(producer.publish(&topic, body("a"))).await;
-    let Err(PublishError::Unconfirmed { reason, .. }) = late else {
-        panic!("{late:?} is not Unconfirmed");
-    };
-    assert_eq!(&*reason, "no answer within 50ms");
-
-    assert_eq!(broker.published().await, "a");
-    broker.ok().await;
-    let refusing = async {
-        assert_eq!(broker.published().await, "b");
-        broker.error(ErrorCode::PubFailed, "PUB failed").await;
-    };
-    let (refused, ()) = tokio::join!(soon(producer.publish(&topic, body("b"))), refusing);
-    assert!(
-        matches!(refused, Err(PublishError::Refused { .. })),
-        "{refused:?}"
-    );
-}
-
-#[tokio::test]
-async fn publishes_wait_for_room_in_the_queue() {
-    let peer = Peer::bind().await;
-    // Room for one publish only.
-    let (producer, mut broker) = connected(&peer, config().max_queued_bytes(150)).await;
-    let topic = topic("orders");
-    let publishes = join_all([
-        producer.publish(&topic, body("a")),
-        producer.publish(&topic, body("b")),
-    ]);
-    let confirming = async {
-        assert_eq!(broker.published().await, "a");
-        let mut byte = [0];
-        assert!(
-            broker.stream.try_read(&mut byte).is_err(),
-            "the second publish did not wait"
-        );
-        broker.ok().await;
-        assert_eq!(broker.published().await, "b");
-        broker.ok().await;
-    };
-    let (published, ()) = tokio::join!(soon(publishes), confirming);
-    assert_eq!(published, [Ok(()), Ok(())]);
-}
-
-#[tokio::test]
-async fn a_publish_that_finds_no_room_in_time_was_not_sent() {
-    let peer = Peer::bind().await;
-    let config = config()
-        .max_queued_bytes(150)
-        .publish_timeout(Duration::from_millis(50));
-    let producer = Producer::connect_lazily(&peer.address, config);
-    let _silent = peer.accept_silently().await;
-    let topic = topic("orders");
-    let publishes = [
-        producer.publish(&topic, body("queued")),
-        producer.publish(&topic, body("no room")),
-    ];
-    for outcome in soon(join_all(publishes)).await {
-        assert!(
-            matches!(outcome, Err(PublishError::NotSent { .. })),
-            "{outcome:?}"
-        );
-    }
 }
 
 #[tokio::test]
