@@ -1,17 +1,13 @@
-//! What can be set, and why each default is what it is.
+//! The settings of a connection.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 use almanet_nsq_proto::Secret;
 
+use super::{LONGEST, SHORTEST};
 use crate::compression::Compression;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
-
-/// The shortest time that makes sense for anything a task waits for again and again.
-pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
-/// Longer than any process runs, and safe to add to any clock.
-pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// How a connection to a broker is made and kept.
 ///
@@ -177,144 +173,5 @@ impl ConnectionConfig {
     )]
     pub(crate) fn wants_tls(&self) -> bool {
         false
-    }
-}
-
-/// How a [`Producer`](crate::Producer) publishes.
-#[derive(Clone, Debug)]
-pub struct ProducerConfig {
-    pub(crate) connection: ConnectionConfig,
-    pub(crate) publish_timeout: Duration,
-    pub(crate) max_queued_bytes: usize,
-}
-
-impl Default for ProducerConfig {
-    fn default() -> Self {
-        Self {
-            connection: ConnectionConfig::default(),
-            publish_timeout: Duration::from_secs(15),
-            max_queued_bytes: 64 * 1024 * 1024,
-        }
-    }
-}
-
-impl ProducerConfig {
-    /// How the connection is made and kept.
-    #[must_use]
-    pub fn connection(mut self, connection: ConnectionConfig) -> Self {
-        self.connection = connection;
-        self
-    }
-
-    /// How long one publish may take, from the call to the broker's confirmation.
-    ///
-    /// 15 s by default: it outlasts the restart of a broker, so that such a restart costs time and no publish.
-    #[must_use]
-    pub fn publish_timeout(mut self, publish_timeout: Duration) -> Self {
-        self.publish_timeout = publish_timeout.clamp(SHORTEST, LONGEST);
-        self
-    }
-
-    /// How many bytes may wait to be sent or confirmed; publishes beyond that wait for room.
-    ///
-    /// 64 MiB by default. Each publish counts with its messages and 128 bytes for itself. Values above 4 GiB
-    /// count as 4 GiB.
-    #[must_use]
-    pub fn max_queued_bytes(mut self, max_queued_bytes: usize) -> Self {
-        self.max_queued_bytes = max_queued_bytes;
-        self
-    }
-}
-
-/// How many messages a broker may send to a [`Consumer`](crate::Consumer) before it has answers, and when it does.
-///
-/// nsqd gathers messages before it writes them, for up to 250 ms, unless the consumer cannot take more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Window {
-    /// As many as make good use of each write and no more: one while there is little to do, so that it comes at
-    /// once, and up to 256 while messages queue. The default.
-    ///
-    /// A broker that says that it never holds messages back (Almanet's embedded one) gets the whole of
-    /// [`max_in_flight`](ConsumerConfig::max_in_flight) from the start.
-    #[default]
-    Adaptive,
-    /// Always this many on each connection, within [`max_in_flight`](ConsumerConfig::max_in_flight).
-    ///
-    /// For bulk work that can wait: a message that does not fill the window comes when nsqd's buffer is written,
-    /// 250 ms later by default.
-    Fixed(usize),
-    /// The whole of [`max_in_flight`](ConsumerConfig::max_in_flight), and nsqd shall gather nothing.
-    ///
-    /// Each message costs nsqd three small writes then. It is what other NSQ clients offer for low latency.
-    Unbuffered,
-}
-
-/// How a [`Consumer`](crate::Consumer) reads its channel.
-#[derive(Clone, Debug)]
-pub struct ConsumerConfig {
-    pub(crate) connection: ConnectionConfig,
-    pub(crate) max_in_flight: usize,
-    pub(crate) window: Window,
-    pub(crate) msg_timeout: Option<Duration>,
-    pub(crate) close_timeout: Duration,
-}
-
-impl Default for ConsumerConfig {
-    fn default() -> Self {
-        Self {
-            connection: ConnectionConfig::default(),
-            max_in_flight: 256,
-            window: Window::Adaptive,
-            msg_timeout: None,
-            close_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-impl ConsumerConfig {
-    /// How the connections are made and kept.
-    #[must_use]
-    pub fn connection(mut self, connection: ConnectionConfig) -> Self {
-        self.connection = connection;
-        self
-    }
-
-    /// How many messages may be unanswered at once, over all connections.
-    ///
-    /// 256 by default: enough to keep a fast handler busy, few enough to share a channel with other consumers.
-    /// Each connection gets its share, at least one message and at most what its broker grants (`max_rdy_count`).
-    #[must_use]
-    pub fn max_in_flight(mut self, max_in_flight: usize) -> Self {
-        self.max_in_flight = max_in_flight;
-        self
-    }
-
-    /// How many of these the broker may send ahead, and whether it may gather them.
-    ///
-    /// [`Window::Adaptive`] by default: as fast for a lone message as for a flood.
-    #[must_use]
-    pub fn window(mut self, window: Window) -> Self {
-        self.window = window;
-        self
-    }
-
-    /// How long the broker waits for the answer to a message before it delivers the message again.
-    ///
-    /// The broker's own by default (nsqd: 60 s). nsqd refuses less than 1 s and more than its
-    /// `--max-msg-timeout` (15 min).
-    #[must_use]
-    pub fn msg_timeout(mut self, msg_timeout: Duration) -> Self {
-        self.msg_timeout = Some(msg_timeout);
-        self
-    }
-
-    /// How long [`Consumer::close`](crate::Consumer::close) waits for deliveries that are being handled.
-    ///
-    /// 30 s by default, as long as orchestrators commonly wait before they kill a process.
-    #[must_use]
-    pub fn close_timeout(mut self, close_timeout: Duration) -> Self {
-        self.close_timeout = close_timeout;
-        self
     }
 }

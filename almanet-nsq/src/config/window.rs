@@ -1,0 +1,25 @@
+//! How many messages a broker may send ahead of the answers.
+
+/// How many messages a broker may send to a [`Consumer`](crate::Consumer) before it has answers, and when it does.
+///
+/// nsqd gathers messages before it writes them, for up to 250 ms, unless the consumer cannot take more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Window {
+    /// As many as make good use of each write and no more: one while there is little to do, so that it comes at
+    /// once, and up to 256 while messages queue. The default.
+    ///
+    /// A broker that says that it never holds messages back (Almanet's embedded one) gets the whole of
+    /// [`max_in_flight`](crate::ConsumerConfig::max_in_flight) from the start.
+    #[default]
+    Adaptive,
+    /// Always this many on each connection, within [`max_in_flight`](crate::ConsumerConfig::max_in_flight).
+    ///
+    /// For bulk work that can wait: a message that does not fill the window comes when nsqd's buffer is written,
+    /// 250 ms later by default.
+    Fixed(usize),
+    /// The whole of [`max_in_flight`](crate::ConsumerConfig::max_in_flight), and nsqd shall gather nothing.
+    ///
+    /// Each message costs nsqd three small writes then. It is what other NSQ clients offer for low latency.
+    Unbuffered,
+}
