@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use crate::message::MessageHead;
+
 /// An error code of nsqd, as it begins the text of an error frame.
 ///
 /// Source: nsqd's `protocol_v2.go` and the TCP protocol specification.
@@ -150,7 +152,7 @@ impl ProtocolError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// The announced size is below the four bytes of the type, or above the limit.
+    /// The announced size is below the four bytes of the type, or above the limit of what is no message.
     #[error(
         "frame size {size} is out of range 4-{limit}: the peer does not speak NSQ, or its messages are larger than the configured limit"
     )]
@@ -158,6 +160,19 @@ pub enum FrameError {
         /// The announced size in bytes, the type included.
         size: i32,
         /// The most bytes that this decoder takes.
+        limit: usize,
+    },
+    /// A message is larger than the limit. Its body is passed over, and decoding can go on behind it.
+    #[error(
+        "message {} has a body of {size} bytes, and frames are limited to {limit}: raise the limit to the broker's own",
+        head.id
+    )]
+    MessageTooLarge {
+        /// What came before the body, by which the message can be answered.
+        head: MessageHead,
+        /// The size of the body in bytes.
+        size: usize,
+        /// The most bytes of a frame that this decoder takes.
         limit: usize,
     },
     /// The frame type is neither response (0), error (1) nor message (2).

@@ -1,10 +1,10 @@
 //! What a broker sends: responses, errors and messages.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
     error::{FrameError, ProtocolError},
-    message::{HEADER_LENGTH, Message},
+    message::{HEADER_LENGTH, Message, MessageHead},
 };
 
 /// The response that confirms a command.
@@ -68,12 +68,17 @@ fn put_head(dst: &mut BytesMut, kind: i32, length: usize) {
 #[derive(Debug, Clone)]
 pub struct FrameDecoder {
     max_frame_size: usize,
+    /// How many bytes of a message that is too large are still to be passed over.
+    skipping: usize,
 }
 
 impl FrameDecoder {
     /// A decoder that refuses frames of more than `max_frame_size` bytes (type and data).
     pub fn new(max_frame_size: usize) -> Self {
-        Self { max_frame_size }
+        Self {
+            max_frame_size,
+            skipping: 0,
+        }
     }
 
     /// Takes the next frame off the front of `src`; `None` until it is there whole.
@@ -83,8 +88,10 @@ impl FrameDecoder {
     ///
     /// # Errors
     ///
-    /// [`FrameError`] when the bytes are no frame; what follows then cannot be read either.
+    /// [`FrameError`] when the bytes are no frame; what follows then cannot be read either. The exception is
+    /// [`FrameError::MessageTooLarge`]: the body of that message is passed over as it comes, and decoding can go on.
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        self.skip(src);
         let Some((size, rest)) = src.split_first_chunk::<SIZE_LENGTH>() else {
             return Ok(None);
         };
@@ -94,8 +101,26 @@ impl FrameDecoder {
             limit: self.max_frame_size,
         };
         let size = usize::try_from(announced).map_err(|_| out_of_range())?;
-        if size < TYPE_LENGTH || size > self.max_frame_size {
+        if size < TYPE_LENGTH {
             return Err(out_of_range());
+        }
+        if size > self.max_frame_size {
+            return match rest.split_first_chunk::<TYPE_LENGTH>() {
+                Some((kind, data)) if i32::from_be_bytes(*kind) == MESSAGE => {
+                    let Some(head) = MessageHead::decode(data) else {
+                        return Ok(None);
+                    };
+                    self.skipping = SIZE_LENGTH + size;
+                    self.skip(src);
+                    Err(FrameError::MessageTooLarge {
+                        head,
+                        size: size.saturating_sub(TYPE_LENGTH + HEADER_LENGTH),
+                        limit: self.max_frame_size,
+                    })
+                }
+                Some(_) => Err(out_of_range()),
+                None => Ok(None),
+            };
         }
         if rest.len() < size {
             src.reserve(SIZE_LENGTH + size - src.len());
@@ -112,6 +137,12 @@ impl FrameDecoder {
             MESSAGE => Message::decode(&data).map(|message| Some(Frame::Message(message))),
             kind => Err(FrameError::Type { kind }),
         }
+    }
+
+    fn skip(&mut self, src: &mut BytesMut) {
+        let count = self.skipping.min(src.len());
+        src.advance(count);
+        self.skipping -= count;
     }
 }
 
@@ -173,7 +204,7 @@ mod tests {
             })
         );
         assert_eq!(
-            decode(b"\0\0\x04\x01"),
+            decode(b"\0\0\x04\x01\0\0\0\0"),
             Err(FrameError::Size {
                 size: 1025,
                 limit: 1024
@@ -186,6 +217,36 @@ mod tests {
                 limit: 1024
             })
         );
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_is_passed_over_and_its_head_told() {
+        let message = Message {
+            timestamp: 7,
+            attempts: 3,
+            id: MessageId::from_number(5),
+            body: Bytes::from(vec![b'x'; 5000]),
+        };
+        let (head, limit) = (message.head(), 1024);
+        let mut wire = BytesMut::new();
+        Frame::Message(message).encode(&mut wire);
+        Frame::Response(Bytes::from_static(OK)).encode(&mut wire);
+        for piece in [1, 7, 4096, wire.len()] {
+            let mut decoder = FrameDecoder::new(limit);
+            let mut received = BytesMut::new();
+            let mut decoded = Vec::new();
+            for bytes in wire.chunks(piece) {
+                received.extend_from_slice(bytes);
+                while let Some(frame) = decoder.decode(&mut received).transpose() {
+                    decoded.push(frame);
+                }
+                assert!(received.len() < piece + 64, "{} bytes are kept", received.len());
+            }
+            let size = 5000;
+            let too_large = FrameError::MessageTooLarge { head, size, limit };
+            let ok = Frame::Response(Bytes::from_static(OK));
+            assert_eq!(decoded, [Err(too_large), Ok(ok)], "in pieces of {piece}");
+        }
     }
 
     #[test]

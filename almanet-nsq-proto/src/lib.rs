@@ -38,6 +38,6 @@ pub use command::{Command, CommandDecoder, Limits, MAGIC_V2};
 pub use error::{CodecError, ErrorCode, FrameError, ProtocolError};
 pub use frame::{CLOSE_WAIT, Frame, FrameDecoder, HEARTBEAT, OK};
 pub use identify::{Identify, IdentifyResponse};
-pub use message::{Message, MessageId};
+pub use message::{Message, MessageHead, MessageId};
 pub use name::{ChannelName, InvalidName, MAX_NAME_LENGTH, TopicName};
 pub use secret::Secret;

@@ -76,17 +76,50 @@ impl Message {
 
     /// Reads what [`encode`](Self::encode) wrote; the body shares the memory of `data`.
     pub(crate) fn decode(data: &Bytes) -> Result<Self, FrameError> {
-        let short = || FrameError::ShortMessage { size: data.len() };
-        let (timestamp, rest) = data.split_first_chunk::<8>().ok_or_else(short)?;
-        let (attempts, rest) = rest.split_first_chunk::<2>().ok_or_else(short)?;
-        let (id, _) = rest
-            .split_first_chunk::<{ MessageId::LENGTH }>()
-            .ok_or_else(short)?;
+        let MessageHead {
+            timestamp,
+            attempts,
+            id,
+        } = MessageHead::decode(data).ok_or(FrameError::ShortMessage { size: data.len() })?;
         Ok(Self {
+            timestamp,
+            attempts,
+            id,
+            body: data.slice(HEADER_LENGTH..),
+        })
+    }
+
+    /// What is said of the message before its body.
+    pub fn head(&self) -> MessageHead {
+        MessageHead {
+            timestamp: self.timestamp,
+            attempts: self.attempts,
+            id: self.id,
+        }
+    }
+}
+
+/// A [`Message`] without its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageHead {
+    /// When the broker took the message in, in nanoseconds since 1970 by the broker's clock.
+    pub timestamp: i64,
+    /// How often the message has been delivered, this time included.
+    pub attempts: u16,
+    /// The name by which the subscriber answers (FIN, REQ, TOUCH).
+    pub id: MessageId,
+}
+
+impl MessageHead {
+    /// Reads the front of what [`Message::encode`] wrote; `None` until that is there.
+    pub(crate) fn decode(data: &[u8]) -> Option<Self> {
+        let (timestamp, rest) = data.split_first_chunk::<8>()?;
+        let (attempts, rest) = rest.split_first_chunk::<2>()?;
+        let (id, _) = rest.split_first_chunk::<{ MessageId::LENGTH }>()?;
+        Some(Self {
             timestamp: i64::from_be_bytes(*timestamp),
             attempts: u16::from_be_bytes(*attempts),
             id: MessageId(*id),
-            body: data.slice(HEADER_LENGTH..),
         })
     }
 }
