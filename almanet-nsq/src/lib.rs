@@ -36,6 +36,9 @@
 //! A consumer sets RDY by what it sees ([`Window::Adaptive`]): a lone message comes at once, and under load many
 //! messages share one write. A producer merges what is published at once. Neither needs tuning.
 //!
+//! A consumer [backs off](ConsumerConfig::backoff) while messages fail. What comes [too often](ConsumerConfig::max_attempts) can be
+//! [put elsewhere](ConsumerConfig::on_give_up); nothing is given up unless that is asked for.
+//!
 //! NSQ delivers at least once and in no fixed order: a message can come twice, so handle it such that this does
 //! no harm.
 //!
@@ -77,8 +80,8 @@ pub use almanet_nsq_proto::{
     ChannelName, ErrorCode, InvalidName, MAX_NAME_LENGTH, MessageId, ProtocolError, TopicName,
 };
 pub use compression::{Compression, DeflateLevel};
-pub use config::{ConnectionConfig, ConsumerConfig, ProducerConfig, Window};
-pub use consumer::{Consumer, Delivery};
+pub use config::{ConnectionConfig, ProducerConfig, Window};
+pub use consumer::{Consumer, ConsumerConfig, Delivery, SampleRate};
 pub use error::{AnswerError, ConnectError, Feature, PublishError};
 pub use lookup::{Lookup, LookupConfig, LookupError, Nodes};
 pub use producer::Producer;

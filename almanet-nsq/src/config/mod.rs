@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 mod connection;
-mod consumer;
 mod producer;
 mod window;
 
 pub use connection::ConnectionConfig;
-pub use consumer::ConsumerConfig;
 pub use producer::ProducerConfig;
 pub use window::Window;
 

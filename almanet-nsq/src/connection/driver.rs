@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq_proto::{Command, Frame, FrameDecoder, HEARTBEAT};
+use almanet_nsq_proto::{Command, Frame, FrameDecoder, FrameError, HEARTBEAT};
 use bytes::{Buf, BytesMut};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -56,6 +56,11 @@ pub(crate) trait Incoming: Send {
     ///
     /// It may wait; nothing more is read meanwhile, but the peer is told that the connection lives.
     fn receive(&mut self, frames: &mut Vec<Frame>) -> impl Future<Output = Result<(), Lost>> + Send;
+
+    /// A message came that is larger than the configured limit; its body is not kept. An error ends the connection.
+    fn too_large(&mut self, error: FrameError) -> Result<(), Lost> {
+        Err(Lost::Garbage(error))
+    }
 }
 
 /// How a connection came to its end.
@@ -226,7 +231,7 @@ impl Reader {
         let mut heard = Instant::now();
         let mut silence = pin!(sleep_until(heard + patience));
         loop {
-            let decoded = self.decode(&mut frames);
+            let decoded = self.decode(&mut frames, &mut incoming);
             if !frames.is_empty() {
                 if let Err(lost) = self.hand_over(&mut incoming, &mut frames).await {
                     return lost;
@@ -257,14 +262,16 @@ impl Reader {
     }
 
     /// Takes all whole frames out of what was read. Those before garbage count.
-    fn decode(&mut self, frames: &mut Vec<Frame>) -> Result<(), Lost> {
-        while let Some(frame) = self.decoder.decode(&mut self.received).map_err(Lost::Garbage)? {
-            match frame {
-                Frame::Response(text) if text == HEARTBEAT => self.pulse.beat(),
-                frame => frames.push(frame),
+    fn decode(&mut self, frames: &mut Vec<Frame>, incoming: &mut impl Incoming) -> Result<(), Lost> {
+        loop {
+            match self.decoder.decode(&mut self.received) {
+                Ok(None) => return Ok(()),
+                Ok(Some(Frame::Response(text))) if text == HEARTBEAT => self.pulse.beat(),
+                Ok(Some(frame)) => frames.push(frame),
+                Err(error @ FrameError::MessageTooLarge { .. }) => incoming.too_large(error)?,
+                Err(error) => return Err(Lost::Garbage(error)),
             }
         }
-        Ok(())
     }
 
     /// While the receiver takes its time, heartbeats cannot be read, so they are answered unasked.

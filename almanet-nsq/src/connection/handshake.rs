@@ -27,6 +27,8 @@ pub(crate) struct Purpose {
     pub(crate) subscription: Option<(TopicName, ChannelName)>,
     /// The message timeout to ask for.
     pub(crate) msg_timeout: Option<Duration>,
+    /// The percentage of the channel's messages to ask for.
+    pub(crate) sample_rate: Option<u8>,
     /// Whether the broker shall write each message at once, whatever that costs.
     pub(crate) is_unbuffered: bool,
 }
@@ -123,11 +125,11 @@ fn identify(config: &ConnectionConfig, purpose: &Purpose) -> Identify {
             .filter(|_| purpose.is_unbuffered)
             .map(|_| millis(SHORTEST_OUTPUT_BUFFER_TIMEOUT)),
         msg_timeout: purpose.msg_timeout.map(millis),
+        sample_rate: purpose.sample_rate.map(i64::from),
         tls_v1: config.wants_tls().then_some(true),
         snappy: matches!(config.compression, Some(Compression::Snappy)).then_some(true),
         deflate: deflate_level.map(|_| true),
         deflate_level,
-        ..Identify::default()
     }
 }
 

@@ -4,14 +4,18 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use almanet_nsq_proto::{Command, Message, MessageId};
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::link::{Gone, Link};
+use super::{
+    backoff::Fate,
+    link::{Gone, Link},
+};
 use crate::error::AnswerError;
 
 /// A message that waits for its answer: [`finish`](Self::finish) or [`requeue`](Self::requeue).
 ///
-/// Answers are queued at once and written soon; none of them waits. A delivery that is dropped unanswered is
-/// requeued with no delay. One that is not answered within [`msg_timeout`](Self::msg_timeout) is delivered again by
+/// Answers are queued at once and written soon; none of them waits. A delivery that is dropped unanswered, by a
+/// handler that panics for example, is requeued with no delay and counts as failed. One that is not answered within [`msg_timeout`](Self::msg_timeout) is delivered again by
 /// the broker, unless it is [touched](Self::touch) in time.
 ///
 /// ```
@@ -29,16 +33,44 @@ use crate::error::AnswerError;
 pub struct Delivery {
     message: Message,
     link: Arc<Link>,
-    is_answered: bool,
+    /// The size of a body that was too large to be kept.
+    skipped: Option<usize>,
+    received_at: Instant,
+    /// See [`Outcomes::round`](super::outcomes::Outcomes::round).
+    round: u32,
+    stage: Stage,
+    /// Where it is [held](super::held::Held), if it is.
+    slot: Option<usize>,
+}
+
+/// How far a message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It waits for the user.
+    Waiting,
+    /// The user has it.
+    Taken,
+    Answered,
 }
 
 impl Delivery {
-    pub(super) fn new(message: Message, link: Arc<Link>) -> Self {
+    /// A message that came at `received_at`, in `round`.
+    pub(super) fn new(message: Message, link: Arc<Link>, received_at: Instant, round: u32) -> Self {
         Self {
             message,
             link,
-            is_answered: false,
+            skipped: None,
+            received_at,
+            round,
+            stage: Stage::Waiting,
+            slot: None,
         }
+    }
+
+    /// A message whose body of `size` bytes was too large to be kept.
+    pub(super) fn skipped(mut self, size: usize) -> Self {
+        self.skipped = Some(size);
+        self
     }
 
     /// What the publisher sent.
@@ -47,6 +79,15 @@ impl Delivery {
     /// be kept for long.
     pub fn body(&self) -> &Bytes {
         &self.message.body
+    }
+
+    /// The size of the body in bytes.
+    ///
+    /// It is more than there are in [`body`](Self::body), which is empty then, only where the message was larger than
+    /// the configured [`max_message_size`](crate::ConnectionConfig::max_message_size). Such a message is never
+    /// handed out by the consumer, but may be given up.
+    pub fn size(&self) -> usize {
+        self.skipped.unwrap_or(self.message.body.len())
     }
 
     /// The broker's name for this message.
@@ -82,23 +123,31 @@ impl Delivery {
     /// [`AnswerError::ConnectionLost`] when the connection that the message came on is gone.
     pub fn finish(self) -> Result<(), AnswerError> {
         let finish = Command::Fin(self.message.id);
-        self.answer(&finish)
+        self.answer(&finish, Fate::Finished)
     }
 
     /// The message shall be delivered again, to whichever consumer of the channel is ready, after `delay` (in whole
     /// milliseconds).
     ///
-    /// nsqd shortens a delay beyond its `--max-req-timeout`, 1 h by default.
+    /// nsqd shortens a delay beyond its `--max-req-timeout`, 1 h by default. The message counts as failed, so the
+    /// consumer [backs off](crate::ConsumerConfig::backoff).
     ///
     /// # Errors
     ///
     /// [`AnswerError::ConnectionLost`] when the connection that the message came on is gone.
     pub fn requeue(self, delay: Duration) -> Result<(), AnswerError> {
-        let requeue = Command::Req {
-            id: self.message.id,
-            delay,
-        };
-        self.answer(&requeue)
+        let requeue = self.requeue_after(delay);
+        self.answer(&requeue, Fate::Failed)
+    }
+
+    /// As [`requeue`](Self::requeue), for a message that has not failed: that is not for this consumer, or not yet.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError::ConnectionLost`] when the connection that the message came on is gone.
+    pub fn requeue_without_backoff(self, delay: Duration) -> Result<(), AnswerError> {
+        let requeue = self.requeue_after(delay);
+        self.answer(&requeue, Fate::Returned)
     }
 
     /// The message needs more time: its timeout starts anew.
@@ -113,14 +162,45 @@ impl Delivery {
         self.link.send(&touch).map_err(|Gone| self.connection_lost())
     }
 
+    /// Hands it out, if it can still be worked on. If not, it is delivered again.
+    pub(super) fn take(mut self, now: Instant) -> Option<Self> {
+        if !self.is_wanted() {
+            return None;
+        }
+        if now.duration_since(self.received_at) >= self.link.msg_timeout {
+            // The broker has taken it back, or is about to, and an answer would be refused.
+            self.stage = Stage::Answered;
+            self.link.expired(self.message.id);
+            return None;
+        }
+        self.stage = Stage::Taken;
+        self.slot = self.link.take(self.message.id, self.received_at, now);
+        Some(self)
+    }
+
     /// Whether it is worth handing out.
     pub(super) fn is_wanted(&self) -> bool {
         self.link.is_wanted()
     }
 
-    fn answer(mut self, command: &Command) -> Result<(), AnswerError> {
-        self.is_answered = true;
-        self.link.answer(command).map_err(|Gone| self.connection_lost())
+    /// That this message came at all is a failure, whatever becomes of it.
+    pub(super) fn count_as_failed(&self) {
+        self.link.outcomes.answered(self.round, Fate::Failed);
+    }
+
+    fn requeue_after(&self, delay: Duration) -> Command {
+        Command::Req {
+            id: self.message.id,
+            delay,
+        }
+    }
+
+    fn answer(mut self, command: &Command, fate: Fate) -> Result<(), AnswerError> {
+        self.stage = Stage::Answered;
+        self.link.outcomes.answered(self.round, fate);
+        self.link
+            .answer(command, self.slot)
+            .map_err(|Gone| self.connection_lost())
     }
 
     fn connection_lost(&self) -> AnswerError {
@@ -133,13 +213,15 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if !self.is_answered {
-            // On a connection that is gone there is nothing to give back: the broker delivers the message again.
-            let _ = self.link.answer(&Command::Req {
-                id: self.message.id,
-                delay: Duration::ZERO,
-            });
+        if self.stage == Stage::Answered {
+            return;
         }
+        if self.stage == Stage::Taken && self.is_wanted() {
+            self.link.outcomes.answered(self.round, Fate::Failed);
+        }
+        let requeue = self.requeue_after(Duration::ZERO);
+        // On a connection that is gone there is nothing to give back: the broker delivers the message again.
+        let _ = self.link.answer(&requeue, self.slot);
     }
 }
 
@@ -150,7 +232,7 @@ impl fmt::Debug for Delivery {
             .field("id", &self.message.id)
             .field("node", &self.link.address)
             .field("attempts", &self.message.attempts)
-            .field("size", &self.message.body.len())
+            .field("size", &self.size())
             .finish_non_exhaustive()
     }
 }

@@ -1,27 +1,35 @@
 //! A consumer as each of its connections sees it.
 
 use std::{
+    ops::RangeInclusive,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use almanet_nsq_proto::{CLOSE_WAIT, Frame, IdentifyResponse};
+use almanet_nsq_proto::{CLOSE_WAIT, Frame, FrameError, IdentifyResponse, Message, MessageHead};
+use bytes::Bytes;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{
     delivery::Delivery,
     flow::Flow,
+    give_up::LastResort,
+    held::Held,
     link::{Answers, Link},
     ready::Ready,
     window::AdaptiveWindow,
 };
 use crate::{
-    config::{ConnectionConfig, Window},
+    config::{ConnectionConfig, LONGEST, Window},
     connection::{Ended, Endpoint, Established, Incoming, Lost, Outgoing, Purpose, connect},
     error::ConnectError,
 };
+
+/// A message that is too large is requeued with a delay that doubles with each attempt, within these bounds: another
+/// consumer may take it, and this one should not be busy with it.
+const TOO_LARGE_DELAY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 /// nsqd's defaults, for a broker that does not say.
 const DEFAULT_MSG_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,6 +43,9 @@ pub(super) struct ConsumerEndpoint {
     pub(super) window: Window,
     pub(super) ready: Arc<Ready>,
     pub(super) deliveries: mpsc::Sender<Delivery>,
+    /// For how long deliveries are touched.
+    pub(super) auto_touch: Option<Duration>,
+    pub(super) last_resort: LastResort,
     /// Cancelled when no further messages are wanted from this broker.
     pub(super) let_go: CancellationToken,
     /// The connection that is there.
@@ -61,6 +72,7 @@ impl Endpoint for ConsumerEndpoint {
         let arrivals = Arrivals {
             link: Arc::clone(&link),
             deliveries: self.deliveries.clone(),
+            last_resort: self.last_resort.clone(),
         };
         (Answers::new(link), arrivals)
     }
@@ -73,7 +85,7 @@ impl Endpoint for ConsumerEndpoint {
 impl ConsumerEndpoint {
     fn link(&self, granted: &IdentifyResponse) -> Link {
         let msg_timeout = match u64::try_from(granted.msg_timeout) {
-            Ok(millis @ 1..) => Duration::from_millis(millis),
+            Ok(millis @ 1..) => Duration::from_millis(millis).min(LONGEST),
             _ => DEFAULT_MSG_TIMEOUT,
         };
         let max_ready = match usize::try_from(granted.max_rdy_count) {
@@ -87,8 +99,9 @@ impl ConsumerEndpoint {
             Window::Fixed(count) => (None, max_ready.min(count.max(1))),
             Window::Adaptive | Window::Unbuffered => (None, max_ready),
         };
-        let address = Arc::clone(&self.address);
-        Link::new(address, msg_timeout, max_ready, Flow::new(window))
+        let held = self.auto_touch.map(|longest| Held::new(msg_timeout, longest));
+        let (address, outcomes) = (Arc::clone(&self.address), Arc::clone(&self.ready.outcomes));
+        Link::new(address, msg_timeout, max_ready, Flow::new(window), held, outcomes)
     }
 
     fn lose(&mut self) {
@@ -111,18 +124,23 @@ impl Drop for ConsumerEndpoint {
 struct Arrivals {
     link: Arc<Link>,
     deliveries: mpsc::Sender<Delivery>,
+    last_resort: LastResort,
 }
 
 impl Incoming for Arrivals {
     async fn receive(&mut self, frames: &mut Vec<Frame>) -> Result<(), Lost> {
-        self.count(frames);
+        let (now, round) = (Instant::now(), self.link.outcomes.round());
+        self.count(frames, now);
         for frame in frames.drain(..) {
             match frame {
                 Frame::Message(message) => {
-                    let delivery = Delivery::new(message, Arc::clone(&self.link));
+                    let is_spent = self.last_resort.is_due(message.attempts);
+                    let delivery = Delivery::new(message, Arc::clone(&self.link), now, round);
                     // Once the consumer closes or lets go of the broker, what still arrives is dropped here, and so
                     // requeued.
-                    if self.link.is_wanted() {
+                    if self.link.is_wanted() && is_spent {
+                        self.give_up(delivery, now);
+                    } else if self.link.is_wanted() {
                         tokio::select! {
                             biased;
                             _ = self.deliveries.send(delivery) => {}
@@ -143,11 +161,47 @@ impl Incoming for Arrivals {
         self.link.flush();
         Ok(())
     }
+
+    fn too_large(&mut self, error: FrameError) -> Result<(), Lost> {
+        let FrameError::MessageTooLarge { head, size, .. } = error else {
+            return Err(Lost::Garbage(error));
+        };
+        let MessageHead {
+            timestamp,
+            attempts,
+            id,
+        } = head;
+        let message = Message {
+            timestamp,
+            attempts,
+            id,
+            body: Bytes::new(),
+        };
+        let (now, round) = (Instant::now(), self.link.outcomes.round());
+        self.link.received(now, 1, None);
+        let delivery = Delivery::new(message, Arc::clone(&self.link), now, round).skipped(size);
+        if self.last_resort.is_due(attempts) {
+            self.give_up(delivery, now);
+            return Ok(());
+        }
+        let delay = too_large_delay(attempts);
+        error!(address = %self.link.address, %error, attempts, ?delay, "requeueing a message that is too large");
+        // On a connection that is gone there is nothing to give back: the broker delivers the message again.
+        let _ = delivery.requeue_without_backoff(delay);
+        Ok(())
+    }
 }
 
 impl Arrivals {
+    fn give_up(&self, delivery: Delivery, now: Instant) {
+        delivery.count_as_failed();
+        if let Some(delivery) = delivery.take(now) {
+            self.last_resort.give_up(delivery);
+        }
+    }
+
     /// Counts the messages before the first of them is handed out.
-    fn count(&self, frames: &[Frame]) {
+    fn count(&self, frames: &[Frame], now: Instant) {
         let messages = frames.iter().filter_map(|frame| match frame {
             Frame::Message(message) => Some(message),
             Frame::Response(_) | Frame::Error(_) => None,
@@ -159,9 +213,18 @@ impl Arrivals {
         });
         if count > 0 {
             let age = youngest.map(|timestamp| unix_nanos().saturating_sub(timestamp));
-            self.link.received(Instant::now(), count, age);
+            self.link.received(now, count, age);
         }
     }
+}
+
+fn too_large_delay(attempts: u16) -> Duration {
+    let doublings = u32::from(attempts.saturating_sub(1));
+    let factor = 2_u32.checked_pow(doublings).unwrap_or(u32::MAX);
+    TOO_LARGE_DELAY
+        .start()
+        .saturating_mul(factor)
+        .min(*TOO_LARGE_DELAY.end())
 }
 
 fn unix_nanos() -> i64 {

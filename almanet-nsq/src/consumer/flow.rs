@@ -34,6 +34,10 @@ impl Flow {
         self.limit = limit;
     }
 
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The RDY that the broker was told last.
     pub(super) fn told(&self) -> usize {
         self.told

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::delivery::Delivery;
 
@@ -37,10 +37,11 @@ impl Inbox {
     pub(super) fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         loop {
             let next = self.queue().poll_next(cx);
-            match ready!(next) {
-                // It is delivered again anyway: by being dropped here, or because its connection is gone.
-                Some(delivery) if !delivery.is_wanted() => {}
-                other => return Poll::Ready(other),
+            let Some(delivery) = ready!(next) else {
+                return Poll::Ready(None);
+            };
+            if let Some(delivery) = delivery.take(Instant::now()) {
+                return Poll::Ready(Some(delivery));
             }
         }
     }
@@ -49,8 +50,28 @@ impl Inbox {
     pub(super) fn try_recv(&self) -> Option<Delivery> {
         loop {
             let delivery = self.queue().try_next()?;
-            if delivery.is_wanted() {
+            if let Some(delivery) = delivery.take(Instant::now()) {
                 return Some(delivery);
+            }
+        }
+    }
+
+    /// Drops, and so requeues, all that is there; ready once nothing more can come.
+    pub(super) fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let next = self.queue().poll_next(cx);
+            if ready!(next).is_none() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Drops, and so requeues, all that is there.
+    pub(super) fn discard(&self) {
+        loop {
+            let next = self.queue().try_next();
+            if next.is_none() {
+                return;
             }
         }
     }

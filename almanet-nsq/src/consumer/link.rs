@@ -9,15 +9,16 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq_proto::Command;
+use almanet_nsq_proto::{Command, MessageId};
 use bytes::BytesMut;
 use tokio::{
     sync::Notify,
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
-use super::flow::Flow;
+use super::{flow::Flow, held::Held, outcomes::Outcomes};
 use crate::connection::Outgoing;
 
 /// Where the answers to the messages of one connection go. It lives exactly as long as the connection.
@@ -28,6 +29,9 @@ pub(super) struct Link {
     pub(super) msg_timeout: Duration,
     /// The largest RDY that the broker takes.
     pub(super) max_ready: usize,
+    pub(super) outcomes: Arc<Outcomes>,
+    /// Whether deliveries are touched.
+    touches: bool,
     outbox: Mutex<Outbox>,
     filled: Notify,
     is_lost: AtomicBool,
@@ -44,6 +48,8 @@ struct Outbox {
     /// Commands as they travel, a few for each message that the broker may have out.
     bytes: BytesMut,
     flow: Flow,
+    /// `None` where nothing is touched.
+    held: Option<Held>,
     /// Whether the writer knows that there is something to write.
     is_awake: bool,
     /// Whether the writer's timer runs.
@@ -51,19 +57,49 @@ struct Outbox {
     is_open: bool,
 }
 
+impl Outbox {
+    /// Counts a delivery that was answered.
+    fn answer(&mut self) -> Last {
+        self.flow.answer();
+        match (self.flow.in_flight(), self.flow.limit()) {
+            (0, 0) => Last::AndNoneShallCome,
+            (0, _) => Last::Yes,
+            _ => Last::No,
+        }
+    }
+}
+
+/// Whether a delivery that was answered was the last that was not.
+#[derive(Debug, Clone, Copy)]
+enum Last {
+    No,
+    Yes,
+    AndNoneShallCome,
+}
+
 /// The connection that a command was meant for is gone.
 #[derive(Debug)]
 pub(super) struct Gone;
 
 impl Link {
-    pub(super) fn new(address: Arc<str>, msg_timeout: Duration, max_ready: usize, flow: Flow) -> Self {
+    pub(super) fn new(
+        address: Arc<str>,
+        msg_timeout: Duration,
+        max_ready: usize,
+        flow: Flow,
+        held: Option<Held>,
+        outcomes: Arc<Outcomes>,
+    ) -> Self {
         Self {
             address,
             msg_timeout,
             max_ready,
+            outcomes,
+            touches: held.is_some(),
             outbox: Mutex::new(Outbox {
                 bytes: BytesMut::new(),
                 flow,
+                held,
                 is_awake: false,
                 is_timed: false,
                 is_open: true,
@@ -107,11 +143,52 @@ impl Link {
         self.wake(self.outbox());
     }
 
-    /// Queues the answer to a message, and counts it as answered even if it cannot be queued.
-    pub(super) fn answer(&self, command: &Command) -> Result<(), Gone> {
+    /// A message that came at `received_at` is handed out. Returns the slot that it is [held](Held) in, if it is.
+    pub(super) fn take(&self, id: MessageId, received_at: Instant, now: Instant) -> Option<usize> {
+        if !self.touches {
+            return None;
+        }
         let mut outbox = self.outbox();
-        outbox.flow.answer();
-        let is_last = outbox.flow.in_flight() == 0;
+        let (slot, is_sooner) = outbox.held.as_mut()?.hold(id, received_at, now);
+        drop(outbox);
+        if is_sooner {
+            self.outcomes.news.notify_one();
+        }
+        Some(slot)
+    }
+
+    /// Touches what is held and due, and says when to do so again.
+    pub(super) fn touch_held(&self, now: Instant) -> Option<Instant> {
+        if !self.touches {
+            return None;
+        }
+        let mut outbox = self.outbox();
+        let Outbox { bytes, held, .. } = &mut *outbox;
+        let held = held.as_mut()?;
+        if held.look_at()? <= now {
+            held.touch(now, |id| Command::Touch(id).encode(bytes));
+        }
+        let next = held.look_at();
+        self.wake(outbox);
+        next
+    }
+
+    /// A message waited for so long that the broker has taken it back: it is not in flight any more.
+    pub(super) fn expired(&self, id: MessageId) {
+        debug!(address = %self.address, %id, "a message waited for longer than its timeout, and will be delivered again");
+        let mut outbox = self.outbox();
+        let is_last = outbox.answer();
+        self.wake(outbox);
+        self.answered(is_last);
+    }
+
+    /// Queues the answer to a message, and counts it as answered even if it cannot be queued.
+    pub(super) fn answer(&self, command: &Command, slot: Option<usize>) -> Result<(), Gone> {
+        let mut outbox = self.outbox();
+        let is_last = outbox.answer();
+        if let (Some(slot), Some(held)) = (slot, &mut outbox.held) {
+            held.release(slot);
+        }
         let is_open = outbox.is_open;
         if is_open {
             command.encode(&mut outbox.bytes);
@@ -119,10 +196,20 @@ impl Link {
         } else {
             drop(outbox);
         }
-        if is_last {
-            self.all_answered.notify_waiters();
-        }
+        self.answered(is_last);
         if is_open { Ok(()) } else { Err(Gone) }
+    }
+
+    fn answered(&self, is_last: Last) {
+        match is_last {
+            Last::No => {}
+            Last::Yes => self.all_answered.notify_waiters(),
+            Last::AndNoneShallCome => {
+                self.all_answered.notify_waiters();
+                // Another connection may be waiting for this one to have nothing out.
+                self.outcomes.news.notify_one();
+            }
+        }
     }
 
     /// Wakes the writer if there is something to write that it does not know of.

@@ -1,30 +1,49 @@
 //! How many messages each connection may have out.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::link::Link;
+use super::{
+    backoff::Phase,
+    link::Link,
+    outcomes::Outcomes,
+    turns::{Turn, Turns},
+};
 
-/// Spreads `max_in_flight` over the connections that are there.
+/// Spreads what may be in flight over the connections that are there.
 #[derive(Debug)]
 pub(super) struct Ready {
     max_in_flight: usize,
-    links: Mutex<Links>,
+    pub(super) outcomes: Arc<Outcomes>,
+    seats: Mutex<Seats>,
 }
 
 #[derive(Debug)]
-struct Links {
-    connected: Vec<Arc<Link>>,
+struct Seats {
+    connected: Vec<Seat>,
+    turns: Turns,
     is_stopped: bool,
 }
 
+#[derive(Debug)]
+struct Seat {
+    link: Arc<Link>,
+    turn: Turn,
+}
+
 impl Ready {
-    pub(super) fn new(max_in_flight: usize) -> Self {
+    pub(super) fn new(max_in_flight: usize, low_rdy_timeout: Duration, outcomes: Outcomes) -> Self {
         Self {
-            max_in_flight,
-            links: Mutex::new(Links {
+            max_in_flight: max_in_flight.max(1),
+            outcomes: Arc::new(outcomes),
+            seats: Mutex::new(Seats {
                 connected: Vec::new(),
+                turns: Turns::new(low_rdy_timeout),
                 is_stopped: false,
             }),
         }
@@ -34,32 +53,34 @@ impl Ready {
     ///
     /// One that comes after its broker was `let_go` gets nothing.
     pub(super) fn join(&self, link: Arc<Link>, let_go: &CancellationToken) {
-        let mut links = self.links();
+        let mut seats = self.seats();
         if let_go.is_cancelled() {
             return;
         }
-        links.connected.push(link);
-        self.spread(&links);
+        let turn = seats.turns.join();
+        seats.connected.push(Seat { link, turn });
+        self.respread(&mut seats);
     }
 
     /// A connection is gone: the others share what it had.
     pub(super) fn leave(&self, link: &Arc<Link>) {
-        let mut links = self.links();
-        links.connected.retain(|other| !Arc::ptr_eq(other, link));
-        self.spread(&links);
+        let mut seats = self.seats();
+        seats.connected.retain(|seat| !Arc::ptr_eq(&seat.link, link));
+        self.respread(&mut seats);
     }
 
     /// The connections to `address` shall have no further messages, and the others share what they had.
     ///
     /// Returns those that are there.
     pub(super) fn release(&self, address: &str) -> Vec<Arc<Link>> {
-        let mut links = self.links();
-        let is_released = |link: &mut Arc<Link>| *link.address == *address;
-        let released: Vec<Arc<Link>> = links.connected.extract_if(.., is_released).collect();
+        let mut seats = self.seats();
+        let is_released = |seat: &mut Seat| *seat.link.address == *address;
+        let released = seats.connected.extract_if(.., is_released);
+        let released: Vec<Arc<Link>> = released.map(|seat| seat.link).collect();
         for link in &released {
             link.release();
         }
-        self.spread(&links);
+        self.respread(&mut seats);
         released
     }
 
@@ -67,32 +88,88 @@ impl Ready {
     ///
     /// Returns those that are there.
     pub(super) fn stop(&self) -> Vec<Arc<Link>> {
-        let mut links = self.links();
-        links.is_stopped = true;
-        self.spread(&links);
-        links.connected.clone()
+        let mut seats = self.seats();
+        seats.is_stopped = true;
+        self.respread(&mut seats);
+        seats
+            .connected
+            .iter()
+            .map(|seat| Arc::clone(&seat.link))
+            .collect()
     }
 
-    fn spread(&self, links: &Links) {
-        let count = links.connected.len();
-        for (position, link) in links.connected.iter().enumerate() {
-            link.set_limit(if links.is_stopped {
-                0
-            } else {
-                share(self.max_in_flight, count, position).min(link.max_ready)
-            });
+    /// Does what is due with time: ends pauses, passes turns on, touches what is held. Until `stop`.
+    pub(super) async fn tend(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let next = self.tick(Instant::now());
+            tokio::select! {
+                () = async { sleep_until(next.unwrap_or_else(Instant::now)).await }, if next.is_some() => {}
+                () = self.outcomes.news.notified() => {}
+                () = stop.cancelled() => return,
+            }
         }
     }
 
-    fn links(&self) -> MutexGuard<'_, Links> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Does what is due at `now`, and says when something will be due again.
+    fn tick(&self, now: Instant) -> Option<Instant> {
+        let mut seats = self.seats();
+        let respread_at = self.spread(&mut seats, now);
+        let touch_at = seats
+            .connected
+            .iter()
+            .filter_map(|seat| seat.link.touch_held(now));
+        touch_at.chain(respread_at).min()
+    }
+
+    fn respread(&self, seats: &mut Seats) {
+        self.spread(seats, Instant::now());
+        self.outcomes.news.notify_one();
+    }
+
+    /// Sets the limit of each connection, and says when that has to be done again.
+    fn spread(&self, seats: &mut Seats, now: Instant) -> Option<Instant> {
+        let Seats {
+            connected,
+            turns,
+            is_stopped,
+        } = seats;
+        let (room, end) = match self.outcomes.phase(now) {
+            _ if *is_stopped => (0, None),
+            Phase::Open => (self.max_in_flight, None),
+            Phase::Probing => (1, None),
+            Phase::Paused(until) => (0, Some(until)),
+        };
+        let count = connected.len();
+        if count <= room {
+            turns.suspend();
+            for (position, seat) in connected.iter().enumerate() {
+                let share = share(room, count, position).min(seat.link.max_ready);
+                seat.link.set_limit(share);
+            }
+            return end;
+        }
+        let places = connected
+            .iter_mut()
+            .map(|seat| (&mut seat.turn, seat.link.unanswered()));
+        turns.pass(now, room, places);
+        for seat in connected {
+            seat.link.set_limit(usize::from(seat.turn.is_on()));
+        }
+        if room == 0 {
+            turns.suspend();
+        }
+        end.or(turns.over_at())
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What the connection at `position` of `count` gets of `total`: at least one, or it would never get a message.
+/// What the connection at `position` of `count` gets of `total`.
 fn share(total: usize, count: usize, position: usize) -> usize {
     let count = count.max(1);
-    (total / count + usize::from(position < total % count)).max(1)
+    total / count + usize::from(position < total % count)
 }
 
 #[cfg(test)]
@@ -103,10 +180,5 @@ mod tests {
     fn shares_add_up_and_differ_by_one_at_most() {
         let shares: Vec<usize> = (0..3).map(|position| share(256, 3, position)).collect();
         assert_eq!(shares, [86, 85, 85]);
-    }
-
-    #[test]
-    fn every_connection_gets_one_message_even_beyond_the_total() {
-        assert_eq!((share(2, 3, 2), share(0, 1, 0)), (1, 1));
     }
 }

@@ -10,8 +10,8 @@ use std::{
 use almanet_nsq_proto::{ChannelName, TopicName};
 use tokio_util::task::TaskTracker;
 
-use super::{delivery::Delivery, follow::Follower, subscriptions::Subscriptions};
-use crate::{config::ConsumerConfig, error::ConnectError, lookup::Nodes};
+use super::{config::ConsumerConfig, delivery::Delivery, follow::Follower, subscriptions::Subscriptions};
+use crate::{error::ConnectError, lookup::Nodes};
 
 /// Reads one channel of a topic, from one or several brokers.
 ///
@@ -121,6 +121,10 @@ impl Consumer {
     }
 
     fn new(subscriptions: Subscriptions) -> Self {
+        let ready = Arc::clone(&subscriptions.ready);
+        subscriptions
+            .tasks
+            .spawn(ready.tend(subscriptions.stop.now.clone()));
         Self {
             subscriptions,
             following: TaskTracker::new(),
@@ -166,14 +170,12 @@ impl Consumer {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connections at once, as dropping the consumer does.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
         let subscriptions = self.subscriptions.clone();
         subscriptions.stop.reconnecting.cancel();
         let links = subscriptions.ready.stop();
         subscriptions.inbox.close();
-        while let Some(delivery) = self.recv().await {
-            drop(delivery);
-        }
+        poll_fn(|cx| subscriptions.inbox.poll_discard(cx)).await;
         self.following.close();
         tokio::join!(subscriptions.end(&links), self.following.wait());
         subscriptions.stop.now.cancel();
@@ -190,9 +192,7 @@ impl Drop for Consumer {
         ready.stop();
         // Dropped deliveries are requeued, and connections that are told to stop write what is queued first.
         inbox.close();
-        while let Some(delivery) = inbox.try_recv() {
-            drop(delivery);
-        }
+        inbox.discard();
         stop.reconnecting.cancel();
         stop.now.cancel();
     }

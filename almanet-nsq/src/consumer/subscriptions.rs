@@ -11,9 +11,12 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::{delivery::Delivery, endpoint::ConsumerEndpoint, inbox::Inbox, link::Link, ready::Ready};
+use super::{
+    config::ConsumerConfig, delivery::Delivery, endpoint::ConsumerEndpoint, give_up::LastResort,
+    inbox::Inbox, link::Link, outcomes::Outcomes, ready::Ready, sample_rate::SampleRate,
+};
 use crate::{
-    config::{ConsumerConfig, Window},
+    config::Window,
     connection::{Endpoint, Established, Purpose, Stop, supervise},
     error::ConnectError,
 };
@@ -52,10 +55,12 @@ impl Subscriptions {
     ) -> (Self, Deliveries) {
         let capacity = config.max_in_flight.max(nodes);
         let (sender, arriving) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
+        let outcomes = Outcomes::new(config.backoff.as_ref());
+        let ready = Ready::new(config.max_in_flight, config.low_rdy_timeout, outcomes);
         let subscriptions = Self {
             topic,
             channel,
-            ready: Arc::new(Ready::new(config.max_in_flight)),
+            ready: Arc::new(ready),
             config,
             inbox: Arc::new(Inbox::new(arriving)),
             tasks: TaskTracker::new(),
@@ -77,11 +82,20 @@ impl Subscriptions {
             purpose: Purpose {
                 subscription: Some((self.topic.clone(), self.channel.clone())),
                 msg_timeout: self.config.msg_timeout,
+                sample_rate: self.config.sample_rate.map(SampleRate::as_u8),
                 is_unbuffered: self.config.window == Window::Unbuffered,
             },
             window: self.config.window,
             ready: Arc::clone(&self.ready),
             deliveries: deliveries.clone(),
+            auto_touch: self.config.auto_touch,
+            last_resort: LastResort {
+                topic: self.topic.clone(),
+                channel: self.channel.clone(),
+                give_up: self.config.give_up.clone(),
+                tasks: self.tasks.clone(),
+                stop: self.stop.now.clone(),
+            },
             let_go: stop.reconnecting.clone(),
             link: None,
         }

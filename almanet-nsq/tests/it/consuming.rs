@@ -12,10 +12,11 @@ fn config() -> ConsumerConfig {
     ConsumerConfig::default()
         .connection(quick())
         .window(Window::Unbuffered)
+        .backoff(None)
 }
 
 /// A consumer, and the broker's side of its connection, which has been told RDY.
-async fn connected(peer: &Peer, config: ConsumerConfig) -> (Consumer, Conversation) {
+pub(crate) async fn connected(peer: &Peer, config: ConsumerConfig) -> (Consumer, Conversation) {
     let connecting = Consumer::connect([&peer.address], topic("t"), channel("c"), config);
     let (consumer, mut broker) = tokio::join!(soon(connecting), peer.accept_subscriber());
     let Some(Command::Rdy(1..)) = broker.next().await else {

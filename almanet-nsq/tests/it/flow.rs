@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use almanet_nsq::{Consumer, ConsumerConfig, Window};
+use almanet_nsq::{Consumer, ConsumerConfig, SampleRate, Window};
 use almanet_nsq_proto::Command;
 
 use crate::peer::{Conversation, Peer, channel, id, quick, soon, topic};
@@ -25,6 +25,21 @@ async fn each_window_asks_for_its_buffer_and_tells_its_ready() {
         let (_consumer, mut broker) = connected(&peer, window).await;
         assert_eq!(broker.identify.output_buffer_size, buffer, "{window:?}");
         broker.expect(Command::Rdy(ready)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sample_rate_is_asked_for_only_where_it_is_set() {
+    let peer = Peer::bind().await;
+    for (rate, asked) in [(None, None), (SampleRate::new(10), Some(10))] {
+        let mut config = ConsumerConfig::default().connection(quick());
+        if let Some(rate) = rate {
+            config = config.sample_rate(rate);
+        }
+        let connecting = Consumer::connect([&peer.address], topic("t"), channel("c"), config);
+        let (consumer, broker) = tokio::join!(soon(connecting), peer.accept_subscriber());
+        assert_eq!(broker.identify.sample_rate, asked);
+        drop(consumer.unwrap());
     }
 }
 

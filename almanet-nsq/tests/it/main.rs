@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod authenticating;
+mod backing_off;
 #[cfg(feature = "tls")]
 mod certificates;
 mod compressing;
 mod connecting;
 mod consuming;
+mod expiring;
 mod flow;
+mod giving_up;
 mod lookup;
 mod lookupd;
 mod merging;
@@ -18,8 +21,11 @@ mod publishing;
 mod queueing;
 #[cfg(feature = "tls")]
 mod securing;
+mod taking_turns;
 #[cfg(feature = "tls")]
 mod tls_peer;
+mod too_large;
+mod touching;
 #[cfg(feature = "tls")]
 mod trusting;
 mod with_broker;

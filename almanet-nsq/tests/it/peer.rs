@@ -195,6 +195,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         self.messages(number..=number, body).await;
     }
 
+    /// Sends a message that is delivered for the `attempts`th time.
+    pub(crate) async fn attempt(&mut self, number: u64, attempts: u16, body: impl Into<Bytes>) {
+        self.send(Frame::Message(Message {
+            timestamp: 1_700_000_000_000_000_000,
+            attempts,
+            id: id(number),
+            body: body.into(),
+        }))
+        .await;
+    }
+
+    /// The next RDY, whatever comes before it.
+    pub(crate) async fn ready(&mut self) -> u64 {
+        loop {
+            match self.next().await {
+                Some(Command::Rdy(count)) => return count,
+                Some(_) => {}
+                None => panic!("the client has hung up"),
+            }
+        }
+    }
+
     /// Sends messages in one write, so that the client reads all of them before it hands out the first.
     pub(crate) async fn messages(&mut self, numbers: RangeInclusive<u64>, body: &'static str) {
         let mut wire = BytesMut::new();

@@ -56,6 +56,7 @@ async fn consumer(node: &str, topic: &TopicName, max_in_flight: usize) -> Consum
     let config = ConsumerConfig::default()
         .connection(quick())
         .max_in_flight(max_in_flight)
+        .backoff(None)
         .msg_timeout(Duration::from_secs(5));
     let connecting = Consumer::connect([node], topic.clone(), channel("test#ephemeral"), config);
     soon(connecting).await.unwrap()

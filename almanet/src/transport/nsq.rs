@@ -182,6 +182,8 @@ impl Transport for NsqTransport {
             .connection(self.connection.clone())
             .max_in_flight(options.max_in_flight)
             .window(self.window)
+            // What fails here fails for a reason of its own, and is retried with a delay of its own.
+            .backoff(None)
             .close_timeout(options.close_timeout);
         if let Some(timeout) = options.message_timeout {
             config = config.msg_timeout(timeout);
