@@ -242,8 +242,10 @@ impl Reader {
             if let Err(lost) = decoded {
                 return lost;
             }
-            // Messages that are still held keep their part of the buffer alive, so it is used up before the next.
-            self.received.reserve(READ_BYTES / 8);
+            // Messages that are still held keep the whole buffer alive, so it is used up before the next one is made.
+            if self.received.capacity() - self.received.len() < READ_BYTES / 8 {
+                self.received.reserve(READ_BYTES / 2);
+            }
             tokio::select! {
                 biased;
                 count = self.source.read_buf(&mut self.received) => match count {

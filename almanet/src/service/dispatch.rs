@@ -7,12 +7,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use almanet_nsq::TopicName;
 use futures_util::FutureExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, sleep_until},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use tower::ServiceExt;
 
 use super::{
@@ -51,6 +55,32 @@ pub(super) struct Worker {
     pub(super) grace: Duration,
 }
 
+/// A call that is about to run.
+struct Call {
+    id: Id,
+    codec: Codec,
+    reply_topic: Option<TopicName>,
+    limits: Limits,
+    request: Request,
+    /// However the run ends, what the handler has spawned learns of it.
+    cancel_on_return: DropGuard,
+}
+
+/// How long a call may run.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// When the caller stops waiting.
+    deadline: Option<Instant>,
+    /// When the procedure's own time is up.
+    limit: Option<Instant>,
+}
+
+/// What becomes of the message of a call.
+enum Done {
+    Finish,
+    Requeue,
+}
+
 /// How the run of a handler ended.
 enum Run {
     Answered(Result<Payload, RemoteError>),
@@ -67,7 +97,11 @@ impl Worker {
         while let Some((delivery, permit)) = self.next(&mut subscription).await {
             let worker = Arc::clone(&self);
             running.spawn(async move {
-                worker.handle(delivery).await;
+                match worker.handle(&delivery).await {
+                    Done::Finish => finish(delivery),
+                    // Dropped unanswered, the message goes back to the broker at once.
+                    Done::Requeue => drop(delivery),
+                }
                 drop(permit);
             });
         }
@@ -106,73 +140,95 @@ impl Worker {
         ended.await;
     }
 
-    async fn handle(&self, delivery: Delivery) {
+    async fn handle(&self, delivery: &Delivery) -> Done {
+        let Some(call) = self.accept(delivery) else {
+            return Done::Finish;
+        };
+        let Call {
+            id,
+            codec,
+            reply_topic,
+            limits,
+            request,
+            cancel_on_return,
+        } = call;
+        let outcome = match self.run(request, id, codec, limits, delivery).await {
+            Run::Answered(outcome) => outcome,
+            Run::TimedOut => {
+                tracing::debug!(procedure = %self.served.uri, call = %id, "gave up a call: its time was up");
+                return Done::Finish;
+            }
+            Run::CutOff => return Done::Requeue,
+        };
+        drop(cancel_on_return);
+        let Some(topic) = reply_topic else {
+            return Done::Finish;
+        };
+        let node = Arc::clone(&delivery.node);
+        match reply::send(&self.session, topic, node, codec, Reply::new(id, outcome)).await {
+            Ok(()) => Done::Finish,
+            Err(error) => {
+                tracing::warn!(procedure = %self.served.uri, call = %id, %error, "could not answer a call: it will be run again");
+                Done::Requeue
+            }
+        }
+    }
+
+    /// Reads a call; `None` when the message is none, or its caller waits no more.
+    fn accept(&self, delivery: &Delivery) -> Option<Call> {
         let received = Instant::now();
         let procedure = &self.served.uri;
         let invocation = match Invocation::decode(&delivery.body) {
             Ok(invocation) => invocation,
             Err(error) => {
                 tracing::warn!(%procedure, node = %delivery.node, message = %delivery.id, %error, "dropped what is no invocation");
-                return finish(delivery);
+                return None;
             }
         };
         let deadline = invocation
             .timeout
-            .and_then(|timeout| received.checked_add(timeout.saturating_sub(age(&delivery))));
+            .and_then(|timeout| received.checked_add(timeout.saturating_sub(age(delivery))));
         if deadline.is_some_and(|deadline| deadline <= received) {
             tracing::debug!(%procedure, call = %invocation.id, "dropped a call whose caller waits no more");
-            return finish(delivery);
+            return None;
         }
-
-        let (call_id, reply_topic) = (invocation.id, invocation.reply_topic.clone());
-        let codec = invocation.payload.codec();
-        let outcome = match self.run(invocation, deadline, &delivery).await {
-            Run::Answered(outcome) => outcome,
-            Run::TimedOut => {
-                tracing::debug!(%procedure, call = %call_id, "gave up a call: its time was up");
-                return finish(delivery);
-            }
-            // Dropped unanswered, the message goes back to the broker at once.
-            Run::CutOff => return,
-        };
-        let Some(topic) = reply_topic else {
-            return finish(delivery);
-        };
-        let node = Arc::clone(&delivery.node);
-        match reply::send(&self.session, topic, node, codec, Reply::new(call_id, outcome)).await {
-            Ok(()) => finish(delivery),
-            Err(error) => {
-                tracing::warn!(%procedure, call = %call_id, %error, "could not answer a call: it will be run again");
-            }
-        }
-    }
-
-    /// Runs the handler up to the deadline, and keeps the message from being delivered to others meanwhile.
-    async fn run(&self, invocation: Invocation, deadline: Option<Instant>, delivery: &Delivery) -> Run {
-        let cancellation = CancellationToken::new();
-        // However this ends, what the handler has spawned learns of it.
-        let _cancel_on_return = cancellation.clone().drop_guard();
         let limit = self
             .served
             .timeout
-            .and_then(|timeout| Instant::now().checked_add(timeout));
+            .and_then(|timeout| received.checked_add(timeout));
+        let cancellation = CancellationToken::new();
+        Some(Call {
+            id: invocation.id,
+            reply_topic: invocation.reply_topic,
+            codec: invocation.payload.codec(),
+            limits: Limits { deadline, limit },
+            cancel_on_return: cancellation.clone().drop_guard(),
+            request: Request {
+                context: Context::new(context::Shared {
+                    session: self.session.clone(),
+                    procedure: procedure.clone(),
+                    call_id: invocation.id,
+                    caller_id: invocation.caller_id,
+                    headers: invocation.headers,
+                    deadline: [deadline, limit].into_iter().flatten().min(),
+                    attempt: delivery.attempts,
+                    cancellation,
+                }),
+                payload: invocation.payload,
+            },
+        })
+    }
+
+    /// Runs the handler up to the deadline, and keeps the message from being delivered to others meanwhile.
+    async fn run(
+        &self,
+        request: Request,
+        id: Id,
+        codec: Codec,
+        Limits { deadline, limit }: Limits,
+        delivery: &Delivery,
+    ) -> Run {
         let until = [deadline, limit].into_iter().flatten().min();
-        let codec = invocation.payload.codec();
-        let call_id = invocation.id;
-        let context = Context::new(context::Shared {
-            session: self.session.clone(),
-            procedure: self.served.uri.clone(),
-            call_id,
-            caller_id: invocation.caller_id,
-            headers: invocation.headers,
-            deadline: until,
-            attempt: delivery.attempts,
-            cancellation,
-        });
-        let request = Request {
-            context,
-            payload: invocation.payload,
-        };
         let handler = AssertUnwindSafe(self.served.handler.clone().oneshot(request)).catch_unwind();
         let mut handler = std::pin::pin!(handler);
 
@@ -184,7 +240,7 @@ impl Worker {
                 biased;
                 outcome = &mut handler => {
                     return Run::Answered(outcome.unwrap_or_else(|panic| {
-                        Err(self.panicked(codec, call_id, panic.as_ref()))
+                        Err(self.panicked(codec, id, panic.as_ref()))
                     }));
                 }
                 () = self.abort.cancelled() => return Run::CutOff,

@@ -2,13 +2,15 @@
 
 use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, time::Duration};
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{replies::Replies, shared::Session};
 use crate::{
     error::{CallError, INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, RemoteError, RpcError, TIMEOUT},
-    transport::Publication,
+    id::Id,
+    transport::{Publication, PublishError, SubscribeError},
     uri::{InvalidUri, Uri},
     wire::{EncodeError, Headers, Invocation, Payload, Reply},
 };
@@ -82,73 +84,103 @@ where
     E: RpcError,
 {
     async fn run(self) -> Result<T, CallError<E>> {
-        let procedure = self.uri?;
-        let payload = self.payload.map_err(|source| CallError::Encode {
-            procedure: procedure.clone(),
-            source,
-        })?;
-        let mut invocation = Invocation::new(self.session.id(), payload);
-        invocation.timeout = Some(self.timeout);
-        invocation.headers = self.headers;
-
         let started = Instant::now();
-        let answer = exchange(&self.session, &procedure, invocation);
-        let reply = match started.checked_add(self.timeout) {
-            Some(deadline) => {
-                tokio::time::timeout_at(deadline, answer)
-                    .await
-                    .map_err(|_| CallError::Timeout {
-                        procedure: procedure.clone(),
-                        waited: started.elapsed(),
-                    })??
+        let (procedure, request) = self.into_request()?;
+        let deadline = started.checked_add(request.timeout);
+        let reply = {
+            let answer = request.exchange(&procedure);
+            match deadline {
+                Some(deadline) => timeout_at(deadline, answer).await,
+                None => Ok(answer.await),
             }
-            None => answer.await?,
         };
-        match reply.outcome {
-            Ok(payload) => payload
-                .decode()
-                .map_err(|source| CallError::Decode { procedure, source }),
-            Err(error) => Err(raised(procedure, error, started)),
+        match reply {
+            Ok(Ok(reply)) => match reply.outcome {
+                Ok(payload) => payload
+                    .decode()
+                    .map_err(|source| CallError::Decode { procedure, source }),
+                Err(error) => Err(raised(procedure, error, started)),
+            },
+            Ok(Err(failed)) => Err(failed.into_error(procedure)),
+            Err(_) => Err(CallError::Timeout {
+                procedure,
+                waited: started.elapsed(),
+            }),
+        }
+    }
+
+    /// What is sent, once it is certain that it can be.
+    fn into_request(self) -> Result<(Uri, Request), CallError<E>> {
+        let procedure = self.uri?;
+        match self.payload {
+            Ok(payload) => {
+                let request = Request {
+                    session: self.session,
+                    timeout: self.timeout,
+                    headers: self.headers,
+                    payload,
+                };
+                Ok((procedure, request))
+            }
+            Err(source) => Err(CallError::Encode { procedure, source }),
         }
     }
 }
 
-/// Sends the invocation and waits for its reply, for as long as it takes.
-async fn exchange<E: RpcError>(
-    session: &Session,
-    procedure: &Uri,
-    mut invocation: Invocation,
-) -> Result<Reply, CallError<E>> {
-    let shared = &session.shared;
-    let publish_failed = |source| CallError::Publish {
-        procedure: procedure.clone(),
-        source,
-    };
+/// A call without its types. Few things live while it waits: there is a future of it for each call under way.
+struct Request {
+    session: Session,
+    timeout: Duration,
+    headers: Headers,
+    payload: Payload,
+}
 
-    let mut pending = shared
-        .pending
-        .enter(invocation.id)
-        .ok_or(CallError::SessionLeft)?;
-    let replies = shared
-        .replies
-        .get_or_try_init(|| Replies::listen(shared))
-        .await
-        .map_err(|source| CallError::Subscribe {
-            procedure: procedure.clone(),
-            source,
-        })?;
-    invocation.reply_topic = Some(replies.topic.clone());
+/// Why there is no reply.
+enum Failed {
+    Encode(EncodeError),
+    Subscribe(SubscribeError),
+    Publish(PublishError),
+    SessionLeft,
+}
 
-    let body = invocation.encode().map_err(|source| CallError::Encode {
-        procedure: procedure.clone(),
-        source,
-    })?;
-    shared
-        .transport
-        .publish(Publication::new(procedure.topic().clone(), body))
-        .await
-        .map_err(publish_failed)?;
-    pending.reply().await.ok_or(CallError::SessionLeft)
+impl Failed {
+    fn into_error<E: RpcError>(self, procedure: Uri) -> CallError<E> {
+        match self {
+            Self::Encode(source) => CallError::Encode { procedure, source },
+            Self::Subscribe(source) => CallError::Subscribe { procedure, source },
+            Self::Publish(source) => CallError::Publish { procedure, source },
+            Self::SessionLeft => CallError::SessionLeft,
+        }
+    }
+}
+
+impl Request {
+    /// Sends the invocation and waits for its reply, for as long as it takes.
+    async fn exchange(self, procedure: &Uri) -> Result<Reply, Failed> {
+        let session = self.session.clone();
+        let shared = &*session.shared;
+        let id = Id::random();
+        let mut pending = shared.pending.enter(id).ok_or(Failed::SessionLeft)?;
+        if !shared.replies.initialized() {
+            // Only the first call of a session comes by here, so its future is not a part of every call's.
+            let listening = shared.replies.get_or_try_init(|| Replies::listen(shared));
+            Box::pin(listening).await.map_err(Failed::Subscribe)?;
+        }
+        let body = self.into_body(id, shared.replies.get())?;
+        let publication = Publication::new(procedure.topic().clone(), body);
+        let published = shared.transport.publish(publication);
+        published.await.map_err(Failed::Publish)?;
+        pending.reply().await.ok_or(Failed::SessionLeft)
+    }
+
+    fn into_body(self, id: Id, replies: Option<&Replies>) -> Result<Bytes, Failed> {
+        let mut invocation = Invocation::new(self.session.id(), self.payload);
+        invocation.id = id;
+        invocation.timeout = Some(self.timeout);
+        invocation.headers = self.headers;
+        invocation.reply_topic = replies.map(|replies| replies.topic.clone());
+        invocation.encode().map_err(Failed::Encode)
+    }
 }
 
 /// The error of a call whose procedure answered with one.

@@ -1,7 +1,9 @@
 //! The two ways to write a value: MessagePack and JSON.
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::scratch;
 
 /// How a value is written.
 ///
@@ -25,11 +27,10 @@ impl Codec {
     /// [`EncodeError`] when the value's `Serialize` refuses, or the codec has no form for it (JSON: map keys that
     /// are no text).
     pub fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Bytes, EncodeError> {
-        let bytes = match self {
-            Self::MessagePack => rmp_serde::to_vec_named(value).map_err(EncodeError::new)?,
-            Self::Json => serde_json::to_vec(value).map_err(EncodeError::new)?,
-        };
-        Ok(bytes.into())
+        scratch::collect(|buffer| match self {
+            Self::MessagePack => rmp_serde::encode::write_named(buffer, value).map_err(EncodeError::new),
+            Self::Json => serde_json::to_writer(buffer, value).map_err(EncodeError::new),
+        })
     }
 
     /// Reads a value that takes up all of `bytes`.
@@ -40,13 +41,10 @@ impl Codec {
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
         match self {
             Self::MessagePack => {
-                let mut rest = bytes;
-                match rmp_serde::decode::from_read(&mut rest) {
-                    Ok(value) if rest.is_empty() => Ok(value),
-                    Ok(_) => Err(DecodeError::new(
-                        "",
-                        format!("{} bytes follow the value", rest.len()),
-                    )),
+                let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+                match T::deserialize(&mut deserializer) {
+                    Ok(value) if is_at_end(&mut deserializer) => Ok(value),
+                    Ok(_) => Err(DecodeError::new("", "bytes follow the value")),
                     Err(error) => Err(explain_messagepack::<T>(bytes, &error)),
                 }
             }
@@ -70,6 +68,16 @@ impl Codec {
             _ => Some(Self::Json),
         }
     }
+}
+
+/// Whether nothing follows the value that was read. The decoder does not tell, but fails to find another value.
+fn is_at_end<'de, R: rmp_serde::decode::ReadSlice<'de>>(
+    deserializer: &mut rmp_serde::Deserializer<R>,
+) -> bool {
+    matches!(
+        <()>::deserialize(deserializer),
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_))
+    )
 }
 
 /// The reason why `bytes` are no `T`, in words for people.
@@ -155,7 +163,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use serde::Deserialize;
 
     use super::*;
 
@@ -184,6 +191,10 @@ mod tests {
     #[test]
     fn bytes_behind_the_value_are_refused() {
         assert!(Codec::MessagePack.decode::<i64>(b"hello").is_err());
+        for cut_off in [b"\x07\xda", b"\x07\x91", b"\x07\xc0"] {
+            assert!(Codec::MessagePack.decode::<i64>(cut_off).is_err());
+        }
+        assert!(Codec::MessagePack.decode::<Option<i64>>(b"\xc0\x07").is_err());
         assert!(Codec::Json.decode::<i64>(b"1 2").is_err());
     }
 

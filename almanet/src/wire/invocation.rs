@@ -12,6 +12,7 @@ use super::{
     envelope::{self, EnvelopeError},
     headers::Headers,
     payload::Payload,
+    scratch,
 };
 use crate::id::Id;
 
@@ -59,8 +60,6 @@ impl Invocation {
             .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         match self.payload.codec() {
             Codec::MessagePack => {
-                let capacity = 128 + self.payload.bytes().len();
-                let mut body = Vec::with_capacity(capacity);
                 let envelope = (
                     envelope::VERSION,
                     self.id,
@@ -70,8 +69,9 @@ impl Invocation {
                     &self.headers,
                     serde_bytes::Bytes::new(self.payload.bytes()),
                 );
-                rmp_serde::encode::write(&mut body, &envelope).map_err(EncodeError::new)?;
-                Ok(body.into())
+                scratch::collect(|buffer| {
+                    rmp_serde::encode::write(buffer, &envelope).map_err(EncodeError::new)
+                })
             }
             Codec::Json => Codec::Json.encode(&JsonInvocation {
                 id: self.id,

@@ -8,6 +8,7 @@ mod headers;
 mod invocation;
 mod payload;
 mod reply;
+mod scratch;
 
 pub use codec::{Codec, DecodeError, EncodeError};
 pub use envelope::EnvelopeError;

@@ -10,6 +10,7 @@ use super::{
     codec::{Codec, EncodeError},
     envelope::{self, EnvelopeError},
     payload::Payload,
+    scratch,
 };
 use crate::{error::RemoteError, id::Id};
 
@@ -41,11 +42,11 @@ impl Reply {
         };
         match payload.codec() {
             Codec::MessagePack => {
-                let mut body = Vec::with_capacity(48 + name.map_or(0, str::len) + payload.bytes().len());
                 let bytes = serde_bytes::Bytes::new(payload.bytes());
                 let envelope = (envelope::VERSION, self.call_id, name, bytes);
-                rmp_serde::encode::write(&mut body, &envelope).map_err(EncodeError::new)?;
-                Ok(body.into())
+                scratch::collect(|buffer| {
+                    rmp_serde::encode::write(buffer, &envelope).map_err(EncodeError::new)
+                })
             }
             Codec::Json => {
                 let text = envelope::json_text(payload.bytes())?;

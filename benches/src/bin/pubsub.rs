@@ -9,26 +9,31 @@
 
 use std::{
     ops::Range,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use almanet::{Broker, BrokerConfig};
 use almanet_benches::{
     Failure,
-    load::{self, Bound, histogram, nanos},
+    load::{histogram, nanos},
 };
 use almanet_nsq::{ChannelName, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicName};
 use bytes::Bytes;
 use clap::Parser;
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Messages that are published and not consumed: below nsqd's `--mem-queue-size` of 10,000.
 const MAX_AHEAD: usize = 8192;
 /// The same in bytes.
 const MAX_BYTES_AHEAD: usize = 64 * 1024 * 1024;
+/// One message in so many is timed: reading the clock for each would be a cost of its own.
+const TIMED: u64 = 16;
 /// The number of the message and the time of its publish, at the start of each body.
 const STAMP: usize = 2 * size_of::<u64>();
 
@@ -122,37 +127,59 @@ async fn run(
     numbers: Range<u64>,
     epoch: Instant,
 ) -> Result<Measured, Failure> {
-    let size = args.body as usize;
-    let ahead = Arc::new(Semaphore::new((MAX_BYTES_AHEAD / size).clamp(1, MAX_AHEAD)));
+    let most = (MAX_BYTES_AHEAD / args.body as usize).clamp(1, MAX_AHEAD);
+    let ahead = Arc::new(Semaphore::new(most));
     let begun = Instant::now();
-    let publish = {
-        let numbers = numbers.clone();
-        let (producer, topic, ahead) = (producer.clone(), consumer.topic().clone(), Arc::clone(&ahead));
-        move |call: u64| {
-            let (producer, topic, ahead) = (producer.clone(), topic.clone(), Arc::clone(&ahead));
-            async move {
-                // The consumer adds a permit for each message that it has.
-                ahead.acquire().await?.forget();
-                let mut body = vec![b'x'; size];
-                let number = numbers.start + call;
-                body[..8].copy_from_slice(&number.to_be_bytes());
-                body[8..STAMP].copy_from_slice(&nanos(epoch.elapsed()).to_be_bytes());
-                Ok(producer.publish(&topic, Bytes::from(body)).await?)
-            }
+    let next = Arc::new(AtomicU64::new(numbers.start));
+    let mut publishers = JoinSet::new();
+    for _ in 0..args.concurrency {
+        publishers.spawn(publish(
+            producer.clone(),
+            consumer.topic().clone(),
+            args.body as usize,
+            (Arc::clone(&next), numbers.end),
+            Arc::clone(&ahead),
+            epoch,
+        ));
+    }
+    let publishing = async {
+        while let Some(published) = publishers.join_next().await {
+            published??;
         }
+        Ok(begun.elapsed())
     };
-    let publishing = load::run(
-        args.concurrency,
-        Bound::calls(numbers.end - numbers.start),
-        publish,
-    );
-    let consuming = consume(consumer, numbers, &ahead, epoch);
-    let (published, consumed) = tokio::try_join!(publishing, consuming)?;
+    let consuming = consume(consumer, numbers, &ahead, most, epoch);
+    let (publishing, consumed) = tokio::try_join!(publishing, consuming)?;
     Ok(Measured {
-        publishing: published.elapsed,
+        publishing,
         elapsed: begun.elapsed(),
         ..consumed
     })
+}
+
+/// Publishes, each message after the confirmation of the last, for as long as there are numbers.
+async fn publish(
+    producer: Producer,
+    topic: TopicName,
+    size: usize,
+    (next, end): (Arc<AtomicU64>, u64),
+    ahead: Arc<Semaphore>,
+    epoch: Instant,
+) -> Result<(), Failure> {
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= end {
+            return Ok(());
+        }
+        // The consumer adds a permit for each message that it has.
+        ahead.acquire().await?.forget();
+        let mut body = vec![b'x'; size];
+        body[..8].copy_from_slice(&number.to_be_bytes());
+        if number % TIMED == 0 {
+            body[8..STAMP].copy_from_slice(&nanos(epoch.elapsed()).to_be_bytes());
+        }
+        producer.publish(&topic, Bytes::from(body)).await?;
+    }
 }
 
 /// Consumes each of the messages once; those that come again are counted apart.
@@ -160,15 +187,16 @@ async fn consume(
     consumer: &mut Consumer,
     numbers: Range<u64>,
     ahead: &Semaphore,
+    most_ahead: usize,
     epoch: Instant,
 ) -> Result<Measured, Failure> {
     let messages = numbers.end - numbers.start;
     let mut seen = vec![false; usize::try_from(messages)?];
     let mut latencies = histogram();
     let (mut first, mut duplicates) = (None, 0);
-    while latencies.len() < messages {
+    let (mut consumed, mut freed) = (0, 0);
+    while consumed < messages {
         let delivery = consumer.recv().await.ok_or("the consumer has ended")?;
-        let now = nanos(epoch.elapsed());
         first.get_or_insert_with(Instant::now);
         let (number, published) = stamp(delivery.body()).ok_or("a message without a number and a time")?;
         let index = number
@@ -177,8 +205,15 @@ async fn consume(
         match index.and_then(|index| seen.get_mut(index)) {
             Some(seen) if !*seen => {
                 *seen = true;
-                latencies.saturating_record(now.saturating_sub(published));
-                ahead.add_permits(1);
+                consumed += 1;
+                if number % TIMED == 0 {
+                    latencies.saturating_record(nanos(epoch.elapsed()).saturating_sub(published));
+                }
+                freed += 1;
+                if freed >= (most_ahead / 16).max(1) {
+                    ahead.add_permits(freed);
+                    freed = 0;
+                }
             }
             _ => duplicates += 1,
         }
