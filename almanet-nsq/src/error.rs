@@ -229,6 +229,18 @@ pub enum AnswerError {
         /// The message.
         id: MessageId,
     },
+    /// What was to be published with the answer is no message, so the answer was not given either.
+    #[error(
+        "{size} bytes cannot be published to topic {topic}: a message has 1 to {limit} (`max_message_size`)"
+    )]
+    Unpublishable {
+        /// Where it was to go.
+        topic: TopicName,
+        /// How many bytes it has.
+        size: usize,
+        /// How many it may have.
+        limit: usize,
+    },
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use almanet_nsq_proto::{Command, Message, MessageId};
+use almanet_nsq_proto::{Command, Message, MessageId, TopicName};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -124,6 +124,48 @@ impl Delivery {
     pub fn finish(self) -> Result<(), AnswerError> {
         let finish = Command::Fin(self.message.id);
         self.answer(&finish, Fate::Finished)
+    }
+
+    /// Publishes `body` to `topic` through the broker that the message came from, and finishes the message with it.
+    ///
+    /// Both leave together on the message's own connection, and nothing waits for the confirmation: the broker
+    /// finishes the message only after it has taken in what is published, so either both happen, or the message is
+    /// delivered again (nsqd executes the commands of a connection in order, and none after a publish that it
+    /// refused). Then `body` may have been published all the same.
+    ///
+    /// A broker that refuses the publish ends the connection, and with it all that is unanswered there. What was
+    /// delivered [more than once](Self::attempts) is therefore better published by a
+    /// [`Producer`](crate::Producer), which says what is wrong.
+    ///
+    /// ```
+    /// use almanet_nsq::{AnswerError, Delivery, TopicName};
+    ///
+    /// fn shout(delivery: Delivery, shouted: &TopicName) -> Result<(), AnswerError> {
+    ///     let louder = delivery.body().to_ascii_uppercase();
+    ///     delivery.publish_and_finish(shouted, louder.into())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError::ConnectionLost`] when the connection that the message came on is gone, and
+    /// [`AnswerError::Unpublishable`] when `body` is empty or larger than the configured
+    /// [`max_message_size`](crate::ConnectionConfig::max_message_size). Nothing is published then, and the message is
+    /// delivered again.
+    pub fn publish_and_finish(mut self, topic: &TopicName, body: Bytes) -> Result<(), AnswerError> {
+        let (size, limit) = (body.len(), self.link.max_message_size);
+        if size == 0 || size > limit {
+            return Err(AnswerError::Unpublishable {
+                topic: topic.clone(),
+                size,
+                limit,
+            });
+        }
+        self.stage = Stage::Answered;
+        self.link.outcomes.answered(self.round, Fate::Finished);
+        self.link
+            .publish_and_finish(topic.clone(), body, self.message.id, self.slot)
+            .map_err(|Gone| self.connection_lost())
     }
 
     /// The message shall be delivered again, to whichever consumer of the channel is ready, after `delay` (in whole

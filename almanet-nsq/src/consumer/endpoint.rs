@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use almanet_nsq_proto::{CLOSE_WAIT, Frame, FrameError, IdentifyResponse, Message, MessageHead};
+use almanet_nsq_proto::{CLOSE_WAIT, Frame, FrameError, IdentifyResponse, Message, MessageHead, OK};
 use bytes::Bytes;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -101,7 +101,17 @@ impl ConsumerEndpoint {
         };
         let held = self.auto_touch.map(|longest| Held::new(msg_timeout, longest));
         let (address, outcomes) = (Arc::clone(&self.address), Arc::clone(&self.ready.outcomes));
-        Link::new(address, msg_timeout, max_ready, Flow::new(window), held, outcomes)
+        let max_message_size = self.config.max_message_size;
+        let flow = Flow::new(window);
+        Link::new(
+            address,
+            msg_timeout,
+            max_ready,
+            max_message_size,
+            flow,
+            held,
+            outcomes,
+        )
     }
 
     fn lose(&mut self) {
@@ -149,6 +159,7 @@ impl Incoming for Arrivals {
                     }
                 }
                 Frame::Response(text) if text == CLOSE_WAIT => self.link.unsubscribed(),
+                Frame::Response(text) if text == OK && self.link.confirmed() => {}
                 Frame::Response(_) => return Err(Lost::Unasked),
                 Frame::Error(error) if error.is_fatal() => return Err(Lost::Refused(error)),
                 Frame::Error(error) => {

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq_proto::{Command, MessageId};
-use bytes::BytesMut;
+use almanet_nsq_proto::{Command, MessageId, TopicName};
+use bytes::{Bytes, BytesMut};
 use tokio::{
     sync::Notify,
     time::{Instant, Sleep, sleep_until},
@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{flow::Flow, held::Held, outcomes::Outcomes};
+use super::{flow::Flow, held::Held, onward::Onwards, outcomes::Outcomes};
 use crate::connection::Outgoing;
 
 /// Where the answers to the messages of one connection go. It lives exactly as long as the connection.
@@ -29,6 +29,8 @@ pub(super) struct Link {
     pub(super) msg_timeout: Duration,
     /// The largest RDY that the broker takes.
     pub(super) max_ready: usize,
+    /// The largest message that may be published.
+    pub(super) max_message_size: usize,
     pub(super) outcomes: Arc<Outcomes>,
     /// Whether deliveries are touched.
     touches: bool,
@@ -47,6 +49,7 @@ pub(super) struct Link {
 struct Outbox {
     /// Commands as they travel, a few for each message that the broker may have out.
     bytes: BytesMut,
+    onwards: Onwards,
     flow: Flow,
     /// `None` where nothing is touched.
     held: Option<Held>,
@@ -86,6 +89,7 @@ impl Link {
         address: Arc<str>,
         msg_timeout: Duration,
         max_ready: usize,
+        max_message_size: usize,
         flow: Flow,
         held: Option<Held>,
         outcomes: Arc<Outcomes>,
@@ -94,10 +98,12 @@ impl Link {
             address,
             msg_timeout,
             max_ready,
+            max_message_size,
             outcomes,
             touches: held.is_some(),
             outbox: Mutex::new(Outbox {
                 bytes: BytesMut::new(),
+                onwards: Onwards::default(),
                 flow,
                 held,
                 is_awake: false,
@@ -184,6 +190,21 @@ impl Link {
 
     /// Queues the answer to a message, and counts it as answered even if it cannot be queued.
     pub(super) fn answer(&self, command: &Command, slot: Option<usize>) -> Result<(), Gone> {
+        self.answer_with(slot, |outbox| command.encode(&mut outbox.bytes))
+    }
+
+    /// Queues `body` to be published to `topic`, and behind it the answer that `id` is finished.
+    pub(super) fn publish_and_finish(
+        &self,
+        topic: TopicName,
+        body: Bytes,
+        id: MessageId,
+        slot: Option<usize>,
+    ) -> Result<(), Gone> {
+        self.answer_with(slot, |outbox| outbox.onwards.push(topic, body, id))
+    }
+
+    fn answer_with(&self, slot: Option<usize>, queue: impl FnOnce(&mut Outbox)) -> Result<(), Gone> {
         let mut outbox = self.outbox();
         let is_last = outbox.answer();
         if let (Some(slot), Some(held)) = (slot, &mut outbox.held) {
@@ -191,7 +212,7 @@ impl Link {
         }
         let is_open = outbox.is_open;
         if is_open {
-            command.encode(&mut outbox.bytes);
+            queue(&mut outbox);
             self.wake(outbox);
         } else {
             drop(outbox);
@@ -214,7 +235,7 @@ impl Link {
 
     /// Wakes the writer if there is something to write that it does not know of.
     fn wake(&self, mut outbox: MutexGuard<'_, Outbox>) {
-        let has_news = !outbox.bytes.is_empty() || outbox.flow.is_due();
+        let has_news = !outbox.bytes.is_empty() || !outbox.onwards.is_empty() || outbox.flow.is_due();
         let wakes = !outbox.is_awake && (has_news || !outbox.is_timed && outbox.flow.look_at().is_some());
         outbox.is_awake |= wakes;
         drop(outbox);
@@ -226,6 +247,11 @@ impl Link {
     /// How many deliveries are not answered, those that wait to be handed out included.
     pub(super) fn unanswered(&self) -> usize {
         self.outbox().flow.in_flight()
+    }
+
+    /// The broker has confirmed a publish; `false` when there was none.
+    pub(super) fn confirmed(&self) -> bool {
+        self.outbox().onwards.confirm()
     }
 
     /// Waits until every delivery is answered, or can no longer be.
@@ -335,6 +361,8 @@ impl Outgoing for Answers {
         if let Some(fewer) = ready.filter(|ready| *ready < told) {
             rdy(fewer).encode(buffer);
         }
+        // Before the rest, which may end with the request to close.
+        outbox.onwards.encode(buffer);
         if buffer.is_empty() {
             std::mem::swap(&mut outbox.bytes, buffer);
         } else {

@@ -16,6 +16,7 @@ mod give_up;
 mod held;
 mod inbox;
 mod link;
+mod onward;
 mod outcomes;
 mod pace;
 mod ready;

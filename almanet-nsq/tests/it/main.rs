@@ -18,6 +18,7 @@ mod merging;
 mod packing;
 mod peer;
 mod publishing;
+mod publishing_onward;
 mod queueing;
 #[cfg(feature = "tls")]
 mod securing;

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use crate::peer::{body, channel, quick, soon, topic};
 
 /// A broker, and where it is.
-struct Node {
+pub(crate) struct Node {
     address: String,
     _embedded: Option<Broker>,
 }
@@ -26,7 +26,7 @@ impl std::ops::Deref for Node {
     }
 }
 
-async fn node() -> Node {
+pub(crate) async fn node() -> Node {
     match std::env::var("ALMANET_TEST_NSQD") {
         Ok(address) => Node {
             address,
@@ -43,16 +43,16 @@ async fn node() -> Node {
 }
 
 /// A topic that no other run uses, and that the broker forgets.
-fn unique_topic() -> TopicName {
+pub(crate) fn unique_topic() -> TopicName {
     topic(&format!("test_{:016x}#ephemeral", fastrand::u64(..)))
 }
 
-async fn producer(node: &str) -> Producer {
+pub(crate) async fn producer(node: &str) -> Producer {
     let config = ProducerConfig::default().connection(quick());
     soon(Producer::connect(node, config)).await.unwrap()
 }
 
-async fn consumer(node: &str, topic: &TopicName, max_in_flight: usize) -> Consumer {
+pub(crate) async fn consumer(node: &str, topic: &TopicName, max_in_flight: usize) -> Consumer {
     let config = ConsumerConfig::default()
         .connection(quick())
         .max_in_flight(max_in_flight)
