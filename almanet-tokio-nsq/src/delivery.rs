@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use almanet::transport::{Acknowledge, AnswerError, MessageId};
+use almanet::transport::{Acknowledge, AnswerError, MessageId, TopicName};
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 /// What was said to a message.
@@ -48,6 +49,10 @@ impl Acknowledge for Answerer {
     fn finish(mut self: Box<Self>) -> Result<(), AnswerError> {
         self.is_answered = true;
         self.send(Answer::Finish)
+    }
+
+    fn publish_and_finish(self: Box<Self>, _: &TopicName, _: Bytes) -> Result<(), Box<dyn Acknowledge>> {
+        Err(self)
     }
 
     fn requeue(mut self: Box<Self>, delay: Duration) -> Result<(), AnswerError> {

@@ -19,6 +19,7 @@ use almanet::{
 };
 use almanet_tests::{TestBroker, unique};
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::watch;
 
 /// A transport over NSQ that fails as it is told.
@@ -126,6 +127,11 @@ struct WatchedDelivery {
 impl Acknowledge for WatchedDelivery {
     fn finish(self: Box<Self>) -> Result<(), AnswerError> {
         self.delivery.finish()
+    }
+
+    // Replies are published by way of the transport, whose confirmations go wrong.
+    fn publish_and_finish(self: Box<Self>, _: &TopicName, _: Bytes) -> Result<(), Box<dyn Acknowledge>> {
+        Err(self)
     }
 
     fn requeue(self: Box<Self>, delay: Duration) -> Result<(), AnswerError> {

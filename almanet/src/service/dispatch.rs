@@ -78,6 +78,7 @@ struct Limits {
 /// What becomes of the message of a call.
 enum Done {
     Finish,
+    Reply(TopicName, Reply),
     Requeue,
 }
 
@@ -99,6 +100,7 @@ impl Worker {
             running.spawn(async move {
                 match worker.handle(&delivery).await {
                     Done::Finish => finish(delivery),
+                    Done::Reply(topic, reply) => worker.reply(delivery, topic, reply).await,
                     // Dropped unanswered, the message goes back to the broker at once.
                     Done::Requeue => drop(delivery),
                 }
@@ -161,15 +163,27 @@ impl Worker {
             Run::CutOff => return Done::Requeue,
         };
         drop(cancel_on_return);
-        let Some(topic) = reply_topic else {
-            return Done::Finish;
+        match reply_topic {
+            Some(topic) => Done::Reply(topic, Reply::new(id, outcome)),
+            None => Done::Finish,
+        }
+    }
+
+    /// Answers the caller, and finishes the message if that went well.
+    async fn reply(&self, delivery: Delivery, topic: TopicName, reply: Reply) {
+        let delivery = match reply.encode() {
+            Ok(body) => match delivery.publish_and_finish(&topic, body) {
+                Ok(()) => return,
+                Err(delivery) => delivery,
+            },
+            Err(_) => delivery,
         };
-        let node = Arc::clone(&delivery.node);
-        match reply::send(&self.session, topic, node, codec, Reply::new(id, outcome)).await {
-            Ok(()) => Done::Finish,
+        let call = reply.call_id;
+        let sending = reply::send(&self.session, topic, Arc::clone(&delivery.node), reply);
+        match Box::pin(sending).await {
+            Ok(()) => finish(delivery),
             Err(error) => {
-                tracing::warn!(procedure = %self.served.uri, call = %id, %error, "could not answer a call: it will be run again");
-                Done::Requeue
+                tracing::warn!(procedure = %self.served.uri, %call, %error, "could not answer a call: it will be run again");
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     error::{INVALID_RETURN, RemoteError},
     session::Session,
     transport::{Publication, PublishError},
-    wire::{Codec, Reply},
+    wire::Reply,
 };
 
 /// Publishes `reply` through `node`, which is where the caller listens; returns once it is confirmed.
@@ -22,10 +22,13 @@ pub(super) async fn send(
     session: &Session,
     topic: TopicName,
     node: Arc<str>,
-    codec: Codec,
     reply: Reply,
 ) -> Result<(), PublishError> {
     let call_id = reply.call_id;
+    let codec = match &reply.outcome {
+        Ok(payload) => payload.codec(),
+        Err(error) => error.payload().codec(),
+    };
     let reason = match reply.encode() {
         Ok(body) => {
             let publication = Publication::new(topic.clone(), body).through(Arc::clone(&node));

@@ -189,6 +189,18 @@ pub trait Acknowledge: Send + Sync {
     /// [`AnswerError`] when the answer cannot reach the broker; the message will be delivered again.
     fn finish(self: Box<Self>) -> Result<(), AnswerError>;
 
+    /// Publishes `body` to `topic` through the node that delivered the message, and finishes the message, without
+    /// waiting: either both happen, or the message is delivered again.
+    ///
+    /// # Errors
+    ///
+    /// Itself, with nothing done, when this cannot be.
+    fn publish_and_finish(
+        self: Box<Self>,
+        topic: &TopicName,
+        body: Bytes,
+    ) -> Result<(), Box<dyn Acknowledge>>;
+
     /// The message shall be delivered again, after `delay`.
     ///
     /// # Errors
@@ -233,6 +245,22 @@ impl Delivery {
     /// [`AnswerError`] when the connection that brought the message is gone; it will be delivered again.
     pub fn finish(self) -> Result<(), AnswerError> {
         self.acknowledge.finish()
+    }
+
+    /// Publishes `body` to `topic` through the node that delivered the message, and finishes the message, without
+    /// waiting: either both happen, or the message is delivered again.
+    ///
+    /// # Errors
+    ///
+    /// The delivery, with nothing done, when the transport cannot do this. Then publish, wait, and finish.
+    pub fn publish_and_finish(mut self, topic: &TopicName, body: Bytes) -> Result<(), Self> {
+        match self.acknowledge.publish_and_finish(topic, body) {
+            Ok(()) => Ok(()),
+            Err(acknowledge) => {
+                self.acknowledge = acknowledge;
+                Err(self)
+            }
+        }
     }
 
     /// Tells the broker to deliver the message again, after `delay`.

@@ -15,12 +15,16 @@ use almanet_nsq::{
     ProducerConfig, PublishError, TopicName, Window,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::api::{
     Acknowledge, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription, Transport,
     TransportConnectError,
 };
+
+/// Messages up to this size are published with the answer to another, without a look at the confirmation.
+const LARGEST_UNCONFIRMED: usize = 16 * 1024;
 
 /// The settings of an [`NsqTransport`].
 #[derive(Debug, Clone, Default)]
@@ -241,6 +245,23 @@ fn unwrap_delivery(delivery: almanet_nsq::Delivery) -> Delivery {
 impl Acknowledge for almanet_nsq::Delivery {
     fn finish(self: Box<Self>) -> Result<(), AnswerError> {
         (*self).finish()
+    }
+
+    fn publish_and_finish(
+        self: Box<Self>,
+        topic: &TopicName,
+        body: Bytes,
+    ) -> Result<(), Box<dyn Acknowledge>> {
+        // A publish that is refused ends the connection. It is refused again at the next attempt, and then by a
+        // producer, which says why; a message that is large is refused where the node's limit is below ours.
+        if self.attempts() > 1 || body.is_empty() || body.len() > LARGEST_UNCONFIRMED {
+            return Err(self);
+        }
+        let (id, node) = (self.id(), Arc::clone(self.node()));
+        if let Err(error) = (*self).publish_and_finish(topic, body) {
+            tracing::debug!(message = %id, %node, %error, "a message may be delivered again");
+        }
+        Ok(())
     }
 
     fn requeue(self: Box<Self>, delay: Duration) -> Result<(), AnswerError> {
