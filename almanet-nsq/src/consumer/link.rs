@@ -18,7 +18,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{flow::Flow, held::Held, outcomes::Outcomes};
+use super::{
+    flow::{Flow, Untaken},
+    held::Held,
+    outcomes::Outcomes,
+    window::AdaptiveWindow,
+};
 use crate::connection::Outgoing;
 
 /// Where the answers to the messages of one connection go. It lives exactly as long as the connection.
@@ -30,6 +35,7 @@ pub(super) struct Link {
     /// The largest RDY that the broker takes.
     pub(super) max_ready: usize,
     pub(super) outcomes: Arc<Outcomes>,
+    untaken: Untaken,
     /// Whether deliveries are touched.
     touches: bool,
     outbox: Mutex<Outbox>,
@@ -95,6 +101,7 @@ impl Link {
             msg_timeout,
             max_ready,
             outcomes,
+            untaken: flow.untaken(),
             touches: held.is_some(),
             outbox: Mutex::new(Outbox {
                 bytes: BytesMut::new(),
@@ -141,6 +148,15 @@ impl Link {
     /// Has the broker told what it should know by now.
     pub(super) fn flush(&self) {
         self.wake(self.outbox());
+    }
+
+    /// A message that `waited` for the user does so no longer.
+    pub(super) fn left(&self, now: Instant, waited: Duration) {
+        if self.untaken.take() || AdaptiveWindow::is_slow(waited) {
+            let mut outbox = self.outbox();
+            outbox.flow.taken(now, waited);
+            self.wake(outbox);
+        }
     }
 
     /// A message that came at `received_at` is handed out. Returns the slot that it is [held](Held) in, if it is.
