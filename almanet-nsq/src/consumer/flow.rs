@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -30,20 +30,37 @@ pub(super) struct Flow {
 
 /// Counts the deliveries of one connection that wait for the user.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Untaken(Arc<AtomicUsize>);
+pub(super) struct Untaken(Arc<UntakenCount>);
+
+#[derive(Debug, Default)]
+struct UntakenCount {
+    count: AtomicUsize,
+    /// Whether something follows when the last is taken. Mostly nothing does, and then taking costs no lock.
+    is_watched: AtomicBool,
+}
 
 impl Untaken {
     fn add(&self, count: usize) {
-        self.0.fetch_add(count, Ordering::AcqRel);
+        self.0.count.fetch_add(count, Ordering::SeqCst);
     }
 
-    /// One less. Returns whether that was the last.
+    /// One less. Returns whether that was the last and is waited for.
     pub(super) fn take(&self) -> bool {
-        self.0.fetch_sub(1, Ordering::AcqRel) == 1
+        self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_watched.load(Ordering::SeqCst)
     }
 
-    fn count(&self) -> usize {
-        self.0.load(Ordering::Acquire)
+    fn watch(&self, is_watched: bool) {
+        self.0.is_watched.store(is_watched, Ordering::SeqCst);
+    }
+
+    /// Whether there are fewer than `limit`. If not, the last to be taken is watched.
+    fn is_below(&self, limit: usize) -> bool {
+        let is_below = || self.0.count.load(Ordering::SeqCst) < limit;
+        is_below() || {
+            self.watch(true);
+            // They may have been taken just before that.
+            is_below()
+        }
     }
 }
 
@@ -81,8 +98,9 @@ impl Flow {
     }
 
     /// The user has taken a message, which had `waited` for that. Not all need to be told, only the last that was
-    /// there, and those that [waited for long](AdaptiveWindow::is_slow).
+    /// there, if that is [watched](Untaken::take), and those that [waited for long](AdaptiveWindow::is_slow).
     pub(super) fn taken(&mut self, now: Instant, waited: Duration) {
+        self.untaken.watch(false);
         if let Some(window) = &mut self.window {
             window.taken(now, waited);
         }
@@ -96,6 +114,9 @@ impl Flow {
         self.is_stopped = self.in_flight >= self.told;
         if let Some(window) = &mut self.window {
             window.received(now, count, age, self.is_stopped, is_alone);
+            if window.watches() {
+                self.untaken.watch(true);
+            }
         }
     }
 
@@ -129,8 +150,7 @@ impl Flow {
         let wanted = target.saturating_sub(self.in_flight);
         if target > self.told {
             // Nothing is asked for while a whole window waits for the user: others on the channel may be free for it.
-            let is_wanted = self.untaken.count() < wanted.max(1);
-            is_wanted && 2 * open <= wanted && !self.waits_for_answer()
+            2 * open <= wanted && !self.waits_for_answer() && self.untaken.is_below(wanted.max(1))
         } else {
             open > wanted && open >= 2 * wanted
         }
@@ -185,7 +205,7 @@ mod tests {
 
     fn take(flow: &mut Flow, now: Instant, count: usize, waited: Duration) {
         for _ in 0..count {
-            if flow.untaken().take() {
+            if flow.untaken().take() || AdaptiveWindow::is_slow(waited) {
                 flow.taken(now, waited);
             }
         }

@@ -198,6 +198,11 @@ impl AdaptiveWindow {
         }
     }
 
+    /// Whether it matters when the user takes the last message that is there.
+    pub(super) fn watches(&self) -> bool {
+        self.is_slow || self.is_used_up
+    }
+
     /// Whether a message that `waited` for so long should have been sent later, or elsewhere.
     pub(super) fn is_slow(waited: Duration) -> bool {
         waited > SLOW
