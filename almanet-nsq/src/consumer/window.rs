@@ -19,8 +19,10 @@ const SHORT_DELAY: Duration = Duration::from_micros(200);
 const FREE: Duration = Duration::from_micros(250);
 /// After this time without a message, the broker may be holding some back.
 const QUIET: Duration = Duration::from_millis(1);
-/// A user who lets messages wait for longer than this is sent fewer of them.
+/// A user who lets messages wait for longer than this,
 const SLOW: Duration = Duration::from_millis(10);
+/// and that for so long, is sent fewer of them.
+const CERTAINLY_SLOW: Duration = Duration::from_millis(30);
 /// The first window of a broker that never holds messages back: the most that wait for a user who takes none.
 const FIRST_UNBUFFERED: usize = 16;
 /// nsqd's default of `--max-rdy-count`, of which no consumer's share is more.
@@ -49,7 +51,8 @@ pub(super) struct AdaptiveWindow {
     width: usize,
     /// Whether the broker holds messages back; if not, only the user's pace counts.
     is_buffered: bool,
-    /// Whether the last message that was taken had waited for the user.
+    /// Since when messages that are taken have waited for the user, and every one of them.
+    slow_since: Option<Instant>,
     is_slow: bool,
     narrowed_at: Instant,
     /// Whether the broker has used up its window since the user last took something. Only where it is not buffered.
@@ -75,6 +78,7 @@ impl AdaptiveWindow {
         Self {
             width: 1,
             is_buffered: true,
+            slow_since: None,
             is_slow: false,
             narrowed_at: now,
             is_used_up: false,
@@ -187,7 +191,11 @@ impl AdaptiveWindow {
 
     /// The user has taken a message, which had `waited` for that.
     pub(super) fn taken(&mut self, now: Instant, waited: Duration) {
-        self.is_slow = Self::is_slow(waited);
+        self.slow_since = Self::is_slow(waited).then(|| self.slow_since.unwrap_or(now));
+        // A process that has to wait for its turn on a busy machine looks slow too, but not for long.
+        self.is_slow = self
+            .slow_since
+            .is_some_and(|since| now.duration_since(since) >= CERTAINLY_SLOW);
         // All that waited with it say the same.
         if self.is_slow && now.duration_since(self.narrowed_at) >= SLOW {
             self.narrowed_at = now;
@@ -200,7 +208,7 @@ impl AdaptiveWindow {
 
     /// Whether it matters when the user takes the last message that is there.
     pub(super) fn watches(&self) -> bool {
-        self.is_slow || self.is_used_up
+        self.slow_since.is_some() || self.is_used_up
     }
 
     /// Whether a message that `waited` for so long should have been sent later, or elsewhere.

@@ -229,7 +229,8 @@ fn without_a_buffer_it_doubles_when_a_full_one_was_taken_in_time_and_only_then()
 #[test]
 fn while_messages_wait_for_the_user_it_halves_again_and_again_and_does_not_grow() {
     let mut load = Load::wide(256);
-    for width in [128, 64, 32, 16, 8, 4, 2, 1, 1] {
+    // Once or twice may be chance.
+    for width in [256, 256, 128, 64, 32, 16, 8, 4, 2, 1, 1] {
         load.now += 2 * SLOW;
         for _ in 0..10 {
             load.window.taken(load.now, 2 * SLOW);
@@ -238,8 +239,9 @@ fn while_messages_wait_for_the_user_it_halves_again_and_again_and_does_not_grow(
         assert_eq!(load.window.width(), width);
     }
     load.window.taken(load.now, SLOW);
+    // It is not slow any more.
     for _ in 0..CERTAIN {
         load.full(QUIET / 2, LONG_DELAY * 2);
     }
-    assert_eq!(load.window.width(), 2);
+    assert!(load.window.width() > 1);
 }
