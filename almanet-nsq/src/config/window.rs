@@ -9,8 +9,11 @@ pub enum Window {
     /// As many as make good use of each write and no more: one while there is little to do, so that it comes at
     /// once, and up to 256 while messages queue. The default.
     ///
-    /// A broker that says that it never holds messages back (Almanet's embedded one) gets the whole of
-    /// [`max_in_flight`](crate::ConsumerConfig::max_in_flight) from the start.
+    /// From a broker that says that it never holds messages back (Almanet's embedded one), it is 16 at first and
+    /// doubles whenever the broker has used it up.
+    ///
+    /// Whatever the broker, a consumer whose user lets messages wait for longer than 10 ms asks for fewer, down to one
+    /// at a time, and one whose user takes none asks for no more.
     #[default]
     Adaptive,
     /// Always this many on each connection, within [`max_in_flight`](crate::ConsumerConfig::max_in_flight).

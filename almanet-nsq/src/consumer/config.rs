@@ -93,7 +93,8 @@ impl ConsumerConfig {
     ///
     /// As many of them as there may be messages in flight have RDY 1 then, all others RDY 0, and a turn is passed on
     /// when it is over and no message of that connection is unanswered. 1 s by default: a message waits for it once
-    /// for each connection that is before its own, and passing on costs two small writes.
+    /// for each connection that is before its own, and passing on costs two small writes. A message that is on its way
+    /// when a turn ends comes on top.
     #[must_use]
     pub fn low_rdy_timeout(mut self, low_rdy_timeout: Duration) -> Self {
         self.low_rdy_timeout = low_rdy_timeout.clamp(SHORTEST, LONGEST);

@@ -209,7 +209,9 @@ impl Delivery {
         if !self.is_wanted() {
             return None;
         }
-        if now.duration_since(self.received_at) >= self.link.msg_timeout {
+        let waited = now.duration_since(self.received_at);
+        self.link.left(now, waited);
+        if waited >= self.link.msg_timeout {
             // The broker has taken it back, or is about to, and an answer would be refused.
             self.stage = Stage::Answered;
             self.link.expired(self.message.id);
@@ -238,6 +240,9 @@ impl Delivery {
     }
 
     fn answer(mut self, command: &Command, fate: Fate) -> Result<(), AnswerError> {
+        if self.stage == Stage::Waiting {
+            self.link.left(self.received_at, Duration::ZERO);
+        }
         self.stage = Stage::Answered;
         self.link.outcomes.answered(self.round, fate);
         self.link
@@ -255,11 +260,11 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if self.stage == Stage::Answered {
-            return;
-        }
-        if self.stage == Stage::Taken && self.is_wanted() {
-            self.link.outcomes.answered(self.round, Fate::Failed);
+        match self.stage {
+            Stage::Answered => return,
+            Stage::Waiting => self.link.left(self.received_at, Duration::ZERO),
+            Stage::Taken if self.is_wanted() => self.link.outcomes.answered(self.round, Fate::Failed),
+            Stage::Taken => {}
         }
         let requeue = self.requeue_after(Duration::ZERO);
         // On a connection that is gone there is nothing to give back: the broker delivers the message again.

@@ -93,11 +93,12 @@ impl ConsumerEndpoint {
             _ => DEFAULT_MAX_READY,
         };
         let (window, max_ready) = match self.window {
-            Window::Adaptive if !granted.flushes_when_idle => {
-                (Some(AdaptiveWindow::new(Instant::now())), max_ready)
+            Window::Adaptive if granted.flushes_when_idle => {
+                (Some(AdaptiveWindow::unbuffered(Instant::now())), max_ready)
             }
+            Window::Adaptive => (Some(AdaptiveWindow::new(Instant::now())), max_ready),
             Window::Fixed(count) => (None, max_ready.min(count.max(1))),
-            Window::Adaptive | Window::Unbuffered => (None, max_ready),
+            Window::Unbuffered => (None, max_ready),
         };
         let held = self.auto_touch.map(|longest| Held::new(msg_timeout, longest));
         let (address, outcomes) = (Arc::clone(&self.address), Arc::clone(&self.ready.outcomes));

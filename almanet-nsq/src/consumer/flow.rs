@@ -1,5 +1,13 @@
 //! What a broker knows about how many messages a connection takes, and what it should know.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
 use tokio::time::Instant;
 
 use super::window::AdaptiveWindow;
@@ -15,8 +23,45 @@ pub(super) struct Flow {
     told: usize,
     /// Deliveries that are not answered.
     in_flight: usize,
+    untaken: Untaken,
     /// Whether the broker had used up its window when it was last looked at.
     is_stopped: bool,
+}
+
+/// Counts the deliveries of one connection that wait for the user.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Untaken(Arc<UntakenCount>);
+
+#[derive(Debug, Default)]
+struct UntakenCount {
+    count: AtomicUsize,
+    /// Whether something follows when the last is taken. Mostly nothing does, and then taking costs no lock.
+    is_watched: AtomicBool,
+}
+
+impl Untaken {
+    fn add(&self, count: usize) {
+        self.0.count.fetch_add(count, Ordering::SeqCst);
+    }
+
+    /// One less. Returns whether that was the last and is waited for.
+    pub(super) fn take(&self) -> bool {
+        self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_watched.load(Ordering::SeqCst)
+    }
+
+    fn watch(&self, is_watched: bool) {
+        self.0.is_watched.store(is_watched, Ordering::SeqCst);
+    }
+
+    /// Whether there are fewer than `limit`. If not, the last to be taken is watched.
+    fn is_below(&self, limit: usize) -> bool {
+        let is_below = || self.0.count.load(Ordering::SeqCst) < limit;
+        is_below() || {
+            self.watch(true);
+            // They may have been taken just before that.
+            is_below()
+        }
+    }
 }
 
 impl Flow {
@@ -26,6 +71,7 @@ impl Flow {
             limit: 0,
             told: 0,
             in_flight: 0,
+            untaken: Untaken::default(),
             is_stopped: true,
         }
     }
@@ -47,13 +93,30 @@ impl Flow {
         self.in_flight
     }
 
+    pub(super) fn untaken(&self) -> Untaken {
+        self.untaken.clone()
+    }
+
+    /// The user has taken a message, which had `waited` for that. Not all need to be told, only the last that was
+    /// there, if that is [watched](Untaken::take), and those that [waited for long](AdaptiveWindow::is_slow).
+    pub(super) fn taken(&mut self, now: Instant, waited: Duration) {
+        self.untaken.watch(false);
+        if let Some(window) = &mut self.window {
+            window.taken(now, waited);
+        }
+    }
+
     /// Counts messages that came in; for `age` see [`AdaptiveWindow::received`].
     pub(super) fn received(&mut self, now: Instant, count: usize, age: Option<i64>) {
         let is_alone = self.in_flight == 0 && count == 1;
         self.in_flight += count;
+        self.untaken.add(count);
         self.is_stopped = self.in_flight >= self.told;
         if let Some(window) = &mut self.window {
             window.received(now, count, age, self.is_stopped, is_alone);
+            if window.watches() {
+                self.untaken.watch(true);
+            }
         }
     }
 
@@ -86,7 +149,8 @@ impl Flow {
         let open = self.told.saturating_sub(self.in_flight);
         let wanted = target.saturating_sub(self.in_flight);
         if target > self.told {
-            2 * open <= wanted && !self.waits_for_answer()
+            // Nothing is asked for while a whole window waits for the user: others on the channel may be free for it.
+            2 * open <= wanted && !self.waits_for_answer() && self.untaken.is_below(wanted.max(1))
         } else {
             open > wanted && open >= 2 * wanted
         }
@@ -120,8 +184,6 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const MILLI: Duration = Duration::from_millis(1);
@@ -135,13 +197,56 @@ mod tests {
         flow
     }
 
+    /// The user takes messages as soon as they come.
+    fn received(flow: &mut Flow, now: Instant, count: usize, age: Option<i64>) {
+        flow.received(now, count, age);
+        take(flow, now, count, Duration::ZERO);
+    }
+
+    fn take(flow: &mut Flow, now: Instant, count: usize, waited: Duration) {
+        for _ in 0..count {
+            if flow.untaken().take() || AdaptiveWindow::is_slow(waited) {
+                flow.taken(now, waited);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_more_is_asked_for_while_something_is_not_taken() {
+        let now = Instant::now();
+        let mut flow = adaptive(100, now);
+        flow.received(now, 1, Some(0));
+        assert_eq!((flow.is_due(), flow.update(now)), (false, None));
+        take(&mut flow, now, 1, Duration::ZERO);
+        assert_eq!((flow.is_due(), flow.update(now)), (true, Some(2)));
+    }
+
+    #[test]
+    fn whoever_is_slow_to_take_is_sent_one_message_ahead_of_time() {
+        let mut now = Instant::now();
+        let mut flow = adaptive(1000, now);
+        // There is always a next message, and it has waited for long.
+        for _ in 0..100 {
+            now += 20 * MILLI;
+            let count = flow.told() - flow.in_flight();
+            flow.received(now, count, Some(1_000_000_000));
+            flow.update(now);
+            now += 20 * MILLI;
+            take(&mut flow, now, count, 20 * MILLI);
+            flow.update(now);
+            flow.answer();
+            flow.update(now);
+            assert!(flow.told() - flow.in_flight() <= 2, "{flow:?}");
+        }
+    }
+
     #[test]
     fn without_a_window_the_broker_is_told_the_limit_once() {
         let now = Instant::now();
         let mut flow = Flow::new(None);
         flow.set_limit(100);
         assert_eq!(flow.update(now), Some(100));
-        flow.received(now, 100, Some(0));
+        received(&mut flow, now, 100, Some(0));
         assert_eq!(
             (flow.is_due(), flow.update(now), flow.look_at()),
             (false, None, None)
@@ -155,7 +260,7 @@ mod tests {
         let now = Instant::now();
         let mut flow = adaptive(3, now);
         for ready in [Some(2), Some(3), None] {
-            flow.received(now, 1, Some(0));
+            received(&mut flow, now, 1, Some(0));
             assert_eq!((flow.is_due(), flow.update(now)), (ready.is_some(), ready));
         }
         // An answer makes room by itself when all of the limit is in use.
@@ -172,7 +277,7 @@ mod tests {
         let now = Instant::now();
         let mut flow = adaptive(10, now);
         for _ in 0..5 {
-            flow.received(now, 1, None);
+            received(&mut flow, now, 1, None);
             flow.update(now);
         }
         flow.set_limit(2);
@@ -188,7 +293,7 @@ mod tests {
         let now = Instant::now();
         let mut flow = adaptive(10, now);
         for _ in 0..3 {
-            flow.received(now, 1, Some(0));
+            received(&mut flow, now, 1, Some(0));
             assert!(flow.is_due());
             flow.answer();
             assert_eq!(flow.update(now), None);
@@ -209,12 +314,12 @@ mod tests {
             } else {
                 1_000_000
             };
-            flow.received(later, count, Some(age));
+            received(&mut flow, later, count, Some(age));
             flow.update(later);
         }
-        flow.received(later, 31, None);
+        received(&mut flow, later, 31, None);
         assert_eq!(flow.update(later), None);
-        flow.received(later, 1, None);
+        received(&mut flow, later, 1, None);
         assert_eq!(flow.update(later), Some(flow.in_flight() + 64));
         assert_eq!(flow.look_at(), Some(later + MILLI));
         assert_eq!(
@@ -231,13 +336,13 @@ mod tests {
         let mut told = 0;
         for _ in 0..60 {
             now += MILLI / 8;
-            flow.received(now, 1, Some(0));
+            received(&mut flow, now, 1, Some(0));
             told += usize::from(flow.update(now).is_some());
             flow.answer();
             told += usize::from(flow.update(now).is_some());
         }
         assert!(told < 10, "{told} times");
-        flow.received(now, 1, Some(0));
+        received(&mut flow, now, 1, Some(0));
         assert!(!flow.is_due());
         assert_eq!(flow.look_at(), Some(now + MILLI));
         assert_eq!(flow.update(now + MILLI), Some(2));

@@ -64,7 +64,9 @@ impl LastResort {
             let _ = delivery.finish();
             return;
         };
-        let giving_up = hook.0(delivery);
+        let hook = hook.clone();
+        // All of the hook runs in the task: one that panics must not take the connection with it.
+        let giving_up = async move { hook.0(delivery).await };
         let stop = self.stop.clone();
         self.tasks.spawn(stop.run_until_cancelled_owned(giving_up));
     }

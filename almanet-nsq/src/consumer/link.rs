@@ -18,7 +18,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{flow::Flow, held::Held, onward::Onwards, outcomes::Outcomes};
+use super::{
+    flow::{Flow, Untaken},
+    held::Held,
+    onward::Onwards,
+    outcomes::Outcomes,
+    window::AdaptiveWindow,
+};
 use crate::connection::Outgoing;
 
 /// Where the answers to the messages of one connection go. It lives exactly as long as the connection.
@@ -32,6 +38,7 @@ pub(super) struct Link {
     /// The largest message that may be published.
     pub(super) max_message_size: usize,
     pub(super) outcomes: Arc<Outcomes>,
+    untaken: Untaken,
     /// Whether deliveries are touched.
     touches: bool,
     outbox: Mutex<Outbox>,
@@ -100,6 +107,7 @@ impl Link {
             max_ready,
             max_message_size,
             outcomes,
+            untaken: flow.untaken(),
             touches: held.is_some(),
             outbox: Mutex::new(Outbox {
                 bytes: BytesMut::new(),
@@ -147,6 +155,15 @@ impl Link {
     /// Has the broker told what it should know by now.
     pub(super) fn flush(&self) {
         self.wake(self.outbox());
+    }
+
+    /// A message that `waited` for the user does so no longer.
+    pub(super) fn left(&self, now: Instant, waited: Duration) {
+        if self.untaken.take() || AdaptiveWindow::is_slow(waited) {
+            let mut outbox = self.outbox();
+            outbox.flow.taken(now, waited);
+            self.wake(outbox);
+        }
     }
 
     /// A message that came at `received_at` is handed out. Returns the slot that it is [held](Held) in, if it is.

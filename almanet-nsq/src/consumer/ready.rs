@@ -174,11 +174,118 @@ fn share(total: usize, count: usize, position: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use almanet_nsq_proto::{Command, CommandDecoder, Limits};
+    use bytes::BytesMut;
+    use tokio::{task::yield_now, time::advance};
+
     use super::*;
+    use crate::{
+        connection::Outgoing,
+        consumer::{backoff::Fate, flow::Flow, link::Answers},
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn shares_add_up_and_differ_by_one_at_most() {
         let shares: Vec<usize> = (0..3).map(|position| share(256, 3, position)).collect();
         assert_eq!(shares, [86, 85, 85]);
+    }
+
+    /// A consumer's connections, without sockets: each with what it would write, and the RDY that its broker knows.
+    struct Fleet {
+        ready: Arc<Ready>,
+        brokers: Vec<(Arc<Link>, Answers, u64)>,
+        stop: CancellationToken,
+    }
+
+    impl Fleet {
+        fn new(max_in_flight: usize, count: usize) -> Self {
+            let outcomes = Outcomes::new(Some(&(SECOND..=SECOND)));
+            let ready = Arc::new(Ready::new(max_in_flight, SECOND, outcomes));
+            let brokers = (0..count).map(|_| {
+                let outcomes = Arc::clone(&ready.outcomes);
+                let link = Link::new("a:1".into(), SECOND, 2500, 1024, Flow::new(None), None, outcomes);
+                let link = Arc::new(link);
+                ready.join(Arc::clone(&link), &CancellationToken::new());
+                (Arc::clone(&link), Answers::new(link), 0)
+            });
+            let brokers = brokers.collect();
+            let stop = CancellationToken::new();
+            tokio::spawn(Arc::clone(&ready).tend(stop.clone()));
+            Self { ready, brokers, stop }
+        }
+
+        /// The RDY of each connection, after this time.
+        async fn after(&mut self, time: Duration) -> Vec<u64> {
+            advance(time).await;
+            yield_now().await;
+            for (_, answers, ready) in &mut self.brokers {
+                let mut bytes = BytesMut::new();
+                answers.fill(0, &mut bytes);
+                let mut commands = CommandDecoder::new(Limits::default());
+                while let Some(command) = commands.decode(&mut bytes).unwrap() {
+                    if let Command::Rdy(count) = command {
+                        *ready = count;
+                    }
+                }
+            }
+            self.brokers.iter().map(|(_, _, ready)| *ready).collect()
+        }
+    }
+
+    impl Drop for Fleet {
+        fn drop(&mut self) {
+            self.stop.cancel();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_take_turns_where_there_are_more_than_messages() {
+        let mut fleet = Fleet::new(2, 5);
+        let mut had = [0; 5];
+        for _ in 0..10 {
+            let ready = fleet.after(SECOND + Duration::from_millis(1)).await;
+            assert_eq!(ready.iter().sum::<u64>(), 2, "{ready:?}");
+            for (had, ready) in had.iter_mut().zip(ready) {
+                *had += ready;
+            }
+        }
+        assert!(had.iter().all(|had| (3..=5).contains(had)), "{had:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_waits_for_its_message_and_is_passed_on_at_once_when_it_is_answered() {
+        let mut fleet = Fleet::new(1, 2);
+        let first = fleet.after(Duration::ZERO).await;
+        let busy = Arc::clone(&fleet.brokers[usize::from(first[0] == 0)].0);
+        busy.received(Instant::now(), 1, None);
+        for _ in 0..3 {
+            assert_eq!(fleet.after(2 * SECOND).await, [0, 0]);
+        }
+        let id = almanet_nsq_proto::MessageId::from_number(1);
+        busy.answer(&Command::Fin(id), None).unwrap();
+        let second = fleet.after(Duration::from_millis(1)).await;
+        assert_eq!(second, [first[1], first[0]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_pause_one_connection_after_the_other_is_asked_for_one_message() {
+        let mut fleet = Fleet::new(30, 3);
+        assert_eq!(fleet.after(Duration::ZERO).await, [10, 10, 10]);
+        let outcomes = Arc::clone(&fleet.ready.outcomes);
+        outcomes.answered(outcomes.round(), Fate::Failed);
+        assert_eq!(fleet.after(SECOND / 3).await, [0, 0, 0]);
+        let mut asked = [0; 3];
+        for _ in 0..6 {
+            let ready = fleet.after(SECOND + Duration::from_millis(1)).await;
+            assert_eq!(ready.iter().sum::<u64>(), 1, "{ready:?}");
+            for (asked, ready) in asked.iter_mut().zip(ready) {
+                *asked += ready;
+            }
+        }
+        assert_eq!(asked, [2, 2, 2]);
+        outcomes.answered(outcomes.round(), Fate::Finished);
+        assert_eq!(fleet.after(Duration::ZERO).await, [10, 10, 10]);
     }
 }

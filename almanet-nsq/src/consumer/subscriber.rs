@@ -15,7 +15,10 @@ use crate::{error::ConnectError, lookup::Nodes};
 
 /// Reads one channel of a topic, from one or several brokers.
 ///
-/// A lost connection is made again, for ever, and each delivery is answered on the connection that it came on.
+/// A lost connection is made again, for ever, and each delivery is answered on the connection that it came on. While
+/// messages fail it [backs off](ConsumerConfig::backoff), and it asks for no more than its user takes. A message that is larger
+/// than [`max_message_size`](crate::ConnectionConfig::max_message_size) is logged and requeued, with a delay of 1 s that doubles with
+/// each attempt up to 10 min, so that a consumer with a higher limit can have it.
 /// Dropping the consumer closes its connections at once: what was not handed out is requeued, and what was handed
 /// out and not answered is delivered again after its message timeout. [`close`](Self::close) waits for the latter.
 pub struct Consumer {
@@ -141,7 +144,9 @@ impl Consumer {
         &self.subscriptions.channel
     }
 
-    /// Waits for the next message. `None` when none can come any more, because the runtime shuts down.
+    /// Waits for the next message.
+    ///
+    /// What has waited here for its whole message timeout is passed over, as its broker has taken it back. `None` when none can come any more, because the runtime shuts down.
     ///
     /// # Cancel safety
     ///

@@ -19,6 +19,14 @@ const SHORT_DELAY: Duration = Duration::from_micros(200);
 const FREE: Duration = Duration::from_micros(250);
 /// After this time without a message, the broker may be holding some back.
 const QUIET: Duration = Duration::from_millis(1);
+/// A user who lets messages wait for longer than this,
+const SLOW: Duration = Duration::from_millis(10);
+/// and that for so long, is sent fewer of them.
+const CERTAINLY_SLOW: Duration = Duration::from_millis(30);
+/// The first window of a broker that never holds messages back: the most that wait for a user who takes none.
+const FIRST_UNBUFFERED: usize = 16;
+/// nsqd's default of `--max-rdy-count`, of which no consumer's share is more.
+const WIDEST_UNBUFFERED: usize = 2500;
 /// More small messages than this do not fit into nsqd's buffer (16 KiB), which is written when it is full.
 const WIDEST: usize = 256;
 
@@ -41,6 +49,14 @@ const ALONE: u32 = 64;
 #[derive(Debug)]
 pub(super) struct AdaptiveWindow {
     width: usize,
+    /// Whether the broker holds messages back; if not, only the user's pace counts.
+    is_buffered: bool,
+    /// Since when messages that are taken have waited for the user, and every one of them.
+    slow_since: Option<Instant>,
+    is_slow: bool,
+    narrowed_at: Instant,
+    /// Whether the broker has used up its window since the user last took something. Only where it is not buffered.
+    is_used_up: bool,
     delays: Delays,
     rate: Rate,
     received_at: Instant,
@@ -61,6 +77,11 @@ impl AdaptiveWindow {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             width: 1,
+            is_buffered: true,
+            slow_since: None,
+            is_slow: false,
+            narrowed_at: now,
+            is_used_up: false,
             delays: Delays::new(now),
             rate: Rate::default(),
             received_at: now,
@@ -70,6 +91,15 @@ impl AdaptiveWindow {
             streak: 0,
             patience: *PATIENCE.start(),
             alone: 0,
+        }
+    }
+
+    /// The window of a broker that writes as soon as it has nothing more to send.
+    pub(super) fn unbuffered(now: Instant) -> Self {
+        Self {
+            width: FIRST_UNBUFFERED,
+            is_buffered: false,
+            ..Self::new(now)
         }
     }
 
@@ -89,6 +119,12 @@ impl AdaptiveWindow {
         is_full: bool,
         is_alone: bool,
     ) {
+        // What waits for the user gains nothing by coming sooner.
+        let is_full = is_full && !self.is_slow;
+        if !self.is_buffered {
+            self.is_used_up |= is_full;
+            return;
+        }
         self.rate.count(count, now.duration_since(self.received_at));
         self.received_at = now;
         self.quiet_since = now;
@@ -153,11 +189,38 @@ impl AdaptiveWindow {
         self.streak = 0;
     }
 
+    /// The user has taken a message, which had `waited` for that.
+    pub(super) fn taken(&mut self, now: Instant, waited: Duration) {
+        self.slow_since = Self::is_slow(waited).then(|| self.slow_since.unwrap_or(now));
+        // A process that has to wait for its turn on a busy machine looks slow too, but not for long.
+        self.is_slow = self
+            .slow_since
+            .is_some_and(|since| now.duration_since(since) >= CERTAINLY_SLOW);
+        // All that waited with it say the same.
+        if self.is_slow && now.duration_since(self.narrowed_at) >= SLOW {
+            self.narrowed_at = now;
+            self.width = (self.width / 2).max(1);
+        }
+        if std::mem::take(&mut self.is_used_up) && !self.is_slow {
+            self.width = (self.width * 2).min(WIDEST_UNBUFFERED);
+        }
+    }
+
+    /// Whether it matters when the user takes the last message that is there.
+    pub(super) fn watches(&self) -> bool {
+        self.slow_since.is_some() || self.is_used_up
+    }
+
+    /// Whether a message that `waited` for so long should have been sent later, or elsewhere.
+    pub(super) fn is_slow(waited: Duration) -> bool {
+        waited > SLOW
+    }
+
     /// Whether messages come one at a time, so that the next comes only after the answer to the last.
     ///
     /// Then an RDY that makes room for another while one is in flight is a write for nothing.
     pub(super) fn takes_turns(&self) -> bool {
-        self.width == 1 && self.alone > TRIED
+        self.is_buffered && self.width == 1 && self.alone > TRIED
     }
 
     /// When to look whether messages still come one at a time.
@@ -179,7 +242,7 @@ impl AdaptiveWindow {
 
     /// When to look whether the broker holds messages back; `None` while it cannot.
     pub(super) fn quiet_at(&self) -> Option<Instant> {
-        (self.width > 1).then(|| self.quiet_since + QUIET)
+        (self.is_buffered && self.width > 1).then(|| self.quiet_since + QUIET)
     }
 
     /// Narrows the window if nothing came for a while, so that the broker writes out what it holds back.

@@ -44,14 +44,48 @@ async fn a_sample_rate_is_asked_for_only_where_it_is_set() {
 }
 
 #[tokio::test]
-async fn a_broker_that_never_holds_messages_back_gets_the_whole_window_from_the_start() {
+async fn a_broker_that_never_holds_messages_back_gets_a_window_that_grows_when_it_is_used_up() {
     let mut peer = Peer::bind().await;
     peer.answer.flushes_when_idle = true;
     let (mut consumer, mut broker) = connected(&peer, Window::Adaptive).await;
-    broker.expect(Command::Rdy(256)).await;
-    broker.message(1, "x").await;
-    soon(consumer.recv()).await.unwrap().finish().unwrap();
-    broker.expect(Command::Fin(id(1))).await;
+    let mut ready = 16;
+    broker.expect(Command::Rdy(ready)).await;
+    let mut numbers = 1..;
+    while ready < 256 {
+        let numbers: Vec<u64> = numbers.by_ref().take(usize::try_from(ready).unwrap()).collect();
+        broker
+            .messages(numbers[0]..=numbers[numbers.len() - 1], "x")
+            .await;
+        for _ in &numbers {
+            soon(consumer.recv()).await.unwrap().finish().unwrap();
+        }
+        // It can have grown twice, with a read that ended in the middle.
+        let before = ready;
+        while ready == before {
+            ready = broker.ready().await.max(ready);
+        }
+    }
+    assert_eq!(ready, 256);
+}
+
+#[tokio::test]
+async fn a_user_who_takes_nothing_is_sent_nothing_more() {
+    let mut peer = Peer::bind().await;
+    for (flushes_when_idle, most) in [(false, 1), (true, 16)] {
+        peer.answer.flushes_when_idle = flushes_when_idle;
+        let (mut consumer, mut broker) = connected(&peer, Window::Adaptive).await;
+        broker.expect(Command::Rdy(most)).await;
+        broker.messages(1..=most, "x").await;
+        soon(tokio::time::timeout(Duration::from_millis(50), broker.next()))
+            .await
+            .unwrap_err();
+        // Once it takes them, all is as before.
+        let mut held = Vec::new();
+        for _ in 1..=most {
+            held.push(soon(consumer.recv()).await.unwrap());
+        }
+        assert!(broker.ready().await > most);
+    }
 }
 
 #[tokio::test]

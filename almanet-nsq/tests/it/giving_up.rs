@@ -70,16 +70,21 @@ async fn without_a_limit_nothing_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_loses_nothing() {
+async fn a_hook_that_panics_loses_nothing_and_harms_nobody() {
     let peer = Peer::bind().await;
-    let config = config().on_give_up(|delivery| async move {
-        let _delivery = delivery;
-        panic!("a hook that panics");
+    let config = config().on_give_up(|delivery| {
+        assert!(delivery.id() == id(1), "a hook that panics before its future");
+        async move {
+            let _delivery = delivery;
+            panic!("a hook that panics in its future");
+        }
     });
     let (_consumer, mut broker) = connected(&peer, config).await;
-    broker.attempt(1, 3, "x").await;
-    let (id, delay) = (id(1), Duration::ZERO);
-    broker.expect(Command::Req { id, delay }).await;
+    for number in 1..=2 {
+        broker.attempt(number, 3, "x").await;
+        let (id, delay) = (id(number), Duration::ZERO);
+        broker.expect(Command::Req { id, delay }).await;
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod certificates;
 mod compressing;
 mod connecting;
 mod consuming;
+mod consuming_with_broker;
 mod expiring;
 mod flow;
 mod giving_up;

@@ -62,7 +62,7 @@ pub(crate) async fn consumer(node: &str, topic: &TopicName, max_in_flight: usize
     soon(connecting).await.unwrap()
 }
 
-async fn next(consumer: &mut Consumer) -> Delivery {
+pub(crate) async fn next(consumer: &mut Consumer) -> Delivery {
     soon(consumer.recv()).await.unwrap()
 }
 

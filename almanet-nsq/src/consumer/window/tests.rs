@@ -207,3 +207,41 @@ fn callers_that_take_turns_are_noticed_and_looked_after() {
     load.received(1, MICRO, Duration::ZERO, true, false);
     assert!(!load.window.takes_turns(), "another message came meanwhile");
 }
+
+#[test]
+fn without_a_buffer_it_doubles_when_a_full_one_was_taken_in_time_and_only_then() {
+    let now = Instant::now();
+    let mut window = AdaptiveWindow::unbuffered(now);
+    for _ in 0..3 {
+        window.received(now, 16, None, true, false);
+    }
+    assert_eq!(window.width(), 16, "nothing was taken");
+    for width in [32, 64, 128] {
+        window.taken(now, SLOW);
+        assert_eq!(window.width(), width);
+        window.taken(now, SLOW);
+        assert_eq!(window.width(), width, "it was not used up again");
+        window.received(now, width, None, true, false);
+    }
+    assert_eq!((window.quiet_at(), window.takes_turns()), (None, false));
+}
+
+#[test]
+fn while_messages_wait_for_the_user_it_halves_again_and_again_and_does_not_grow() {
+    let mut load = Load::wide(256);
+    // Once or twice may be chance.
+    for width in [256, 256, 128, 64, 32, 16, 8, 4, 2, 1, 1] {
+        load.now += 2 * SLOW;
+        for _ in 0..10 {
+            load.window.taken(load.now, 2 * SLOW);
+            load.full(MICRO, LONG_DELAY * 2);
+        }
+        assert_eq!(load.window.width(), width);
+    }
+    load.window.taken(load.now, SLOW);
+    // It is not slow any more.
+    for _ in 0..CERTAIN {
+        load.full(QUIET / 2, LONG_DELAY * 2);
+    }
+    assert!(load.window.width() > 1);
+}
