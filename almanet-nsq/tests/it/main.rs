@@ -8,12 +8,17 @@ mod certificates;
 mod compressing;
 mod connecting;
 mod consuming;
+mod ending;
 mod flow;
 mod lookup;
 mod lookupd;
 mod merging;
+mod observed;
+mod observing;
 mod packing;
 mod peer;
+mod pool_following;
+mod pooling;
 mod publishing;
 mod queueing;
 #[cfg(feature = "tls")]
