@@ -96,8 +96,8 @@ impl Members {
         }
     }
 
-    /// The nodes are these from now on. Returns those that are no longer among them.
-    pub(super) fn update(&self, addresses: &[Arc<str>]) -> Vec<Arc<Member>> {
+    /// The nodes are these from now on.
+    pub(super) fn update(&self, addresses: &[Arc<str>]) {
         let known: Vec<Arc<str>> = self
             .read()
             .iter()
@@ -127,7 +127,6 @@ impl Members {
             info!(%address, "no longer publishing to a node that is not listed");
             self.tell(address, ConnectionChange::LetGo);
         }
-        gone
     }
 
     fn tell(&self, address: &str, change: ConnectionChange) {

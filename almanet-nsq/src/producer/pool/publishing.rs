@@ -42,7 +42,7 @@ impl Publishing<'_> {
             self.members.note(&node, &outcome);
             match outcome {
                 Err(error) if self.may_go_on(&error) => self.remember(&node, error),
-                Err(error) if !self.failed.is_empty() && error != PublishError::Closed => {
+                Err(error) if !self.failed.is_empty() => {
                     self.remember(&node, error);
                     return Err(self.failure());
                 }
@@ -103,8 +103,7 @@ impl Publishing<'_> {
     /// Whether another node may be tried, and there is time left for it.
     fn may_go_on(&self, error: &PublishError) -> bool {
         let is_worth_it = match error {
-            // A node that is let go is closed.
-            PublishError::NotSent { .. } | PublishError::Closed => true,
+            PublishError::NotSent { .. } => true,
             PublishError::Unconfirmed { .. } => self.duplicates == Duplicates::Allowed,
             PublishError::Refused { cause, .. } => {
                 is_refused_for_now(&cause.code)
@@ -118,9 +117,7 @@ impl Publishing<'_> {
     fn remember(&mut self, node: &Member, error: PublishError) {
         self.failed
             .retain(|earlier| address(earlier) != Some(node.producer.address()));
-        if error != PublishError::Closed {
-            self.failed.push(error);
-        }
+        self.failed.push(error);
     }
 
     /// The error of a publish that nobody confirmed: of one node its own, of several all of them.
