@@ -1,6 +1,6 @@
 //! What can go wrong: while connecting, while publishing, while answering a message.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use almanet_nsq_proto::{ErrorCode, MessageId, ProtocolError, TopicName};
 
@@ -152,9 +152,13 @@ fn advice(cause: &io::Error) -> &'static str {
     }
 }
 
-fn list(errors: &[ConnectError]) -> String {
-    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    texts.join(" | ")
+/// Each error with its cause.
+fn list(errors: &[impl Error]) -> String {
+    let texts = errors.iter().map(|error| match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    });
+    texts.collect::<Vec<_>>().join(" | ")
 }
 
 /// Why a publish was not confirmed.
@@ -213,6 +217,47 @@ pub enum PublishError {
     /// The producer was closed before it was sent.
     #[error("the producer is closed")]
     Closed,
+    /// There is no node that it could be sent to. Nothing was sent.
+    #[error(
+        "no node is known that a publish to topic {topic} could be sent to, after {waited:?}: does nsqlookupd list any?"
+    )]
+    NoNode {
+        /// Where it was to go.
+        topic: TopicName,
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// Several nodes were tried, and none confirmed it: each with what happened there last.
+    #[error("no node took the publish in: {}", list(.0))]
+    AllFailed(Vec<PublishError>),
+}
+
+impl PublishError {
+    /// Whether messages may have been published all the same, so that publishing them again can make duplicates.
+    ///
+    /// Besides [`Unconfirmed`](Self::Unconfirmed) that is so when the broker failed while it took several messages
+    /// in (`E_MPUB_FAILED`): nsqd keeps those that came before the failure.
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Unconfirmed { .. } => true,
+            Self::Refused { cause, .. } => cause.code == ErrorCode::MpubFailed,
+            Self::AllFailed(errors) => errors.iter().any(Self::may_have_happened),
+            Self::TooLarge { .. }
+            | Self::Empty { .. }
+            | Self::NotSent { .. }
+            | Self::Closed
+            | Self::NoNode { .. } => false,
+        }
+    }
+
+    /// Whether it ended because brokers refused it, every one that was asked.
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::AllFailed(errors) => errors.iter().all(Self::is_refused),
+            _ => false,
+        }
+    }
 }
 
 /// Why the answer to a message was not queued.

@@ -30,8 +30,12 @@
 //! # }
 //! ```
 //!
-//! Where brokers come and go, a [`Lookup`] asks nsqlookupd for them, and [`Consumer::discover`] stays subscribed on
-//! those that are there.
+//! Over several brokers, a [`ProducerPool`] publishes to those that work, and what one of them does not take goes to
+//! another. Where brokers come and go, a [`Lookup`] asks nsqlookupd for them: [`ProducerPool::discover`] publishes to
+//! those that are there, and [`Consumer::discover`] stays subscribed on them.
+//!
+//! What happens to connections is in the log (`tracing`), and an observer can be told:
+//! [`ConnectionConfig::observer`].
 //!
 //! A consumer sets RDY by what it sees ([`Window::Adaptive`]): a lone message comes at once, and under load many
 //! messages share one write. A producer merges what is published at once. Neither needs tuning.
@@ -81,9 +85,10 @@ pub use almanet_nsq_proto::{
 };
 pub use compression::{Compression, DeflateLevel};
 pub use config::{ConnectionConfig, ProducerConfig, Window};
+pub use connection::{ConnectionChange, ConnectionEvent, ConnectionRole};
 pub use consumer::{Consumer, ConsumerConfig, Delivery, SampleRate};
 pub use error::{AnswerError, ConnectError, Feature, PublishError};
 pub use lookup::{Lookup, LookupConfig, LookupError, Nodes};
-pub use producer::Producer;
+pub use producer::{Duplicates, PoolNode, Producer, ProducerPool, ProducerPoolConfig};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsBuilder, TlsError};

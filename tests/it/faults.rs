@@ -13,14 +13,15 @@ use std::{
 use almanet::{
     CallError, Context, Procedure, Service, Session,
     transport::{
-        Acknowledge, AnswerError, ChannelName, Delivery, NsqTransport, NsqTransportConfig, Publication,
-        PublishError, Source, SubscribeError, SubscribeOptions, Subscription, TopicName, Transport,
+        Acknowledge, AnswerError, ChannelName, Delivery, Duplicates, NsqTransport, NsqTransportConfig,
+        Publication, PublishError, Source, SubscribeError, SubscribeOptions, Subscription, TopicName,
+        Transport,
     },
 };
-use almanet_tests::{TestBroker, unique};
+use almanet_tests::{TestBroker, echo, unique};
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// A transport over NSQ that fails as it is told.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ struct Faulty {
     /// What subscriptions ask for instead of what they are told to.
     message_timeout: Option<Duration>,
     touches: watch::Sender<usize>,
+    /// What was published, and whether it may be sent twice.
+    published: mpsc::UnboundedSender<(TopicName, Duplicates)>,
 }
 
 impl Faulty {
@@ -45,6 +48,7 @@ impl Faulty {
             unconfirmed_replies,
             message_timeout: None,
             touches: watch::Sender::new(0),
+            published: mpsc::unbounded_channel().0,
         }
     }
 }
@@ -52,6 +56,10 @@ impl Faulty {
 #[async_trait]
 impl Transport for Faulty {
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        // Only one test listens.
+        let _ = self
+            .published
+            .send((publication.topic.clone(), publication.duplicates));
         let is_reply = publication.topic.as_str().starts_with("_rpc_._reply_.");
         let fails = |left: usize| left.checked_sub(1);
         if is_reply
@@ -198,4 +206,33 @@ async fn a_call_that_cannot_leave_says_whether_it_may_have() {
     assert!(matches!(error, CallError::SessionLeft), "{error:?}");
     let error = session.produce(unique("test.any"), &1).await.unwrap_err();
     assert!(error.to_string().contains("closed"), "{error}");
+}
+
+#[tokio::test]
+async fn events_and_replies_may_be_sent_twice_and_calls_may_not() {
+    let broker = TestBroker::start().await;
+    let mut faulty = Faulty::connect(&broker).await;
+    let (sender, mut published) = mpsc::unbounded_channel();
+    faulty.published = sender;
+    let session = Session::builder().transport(faulty).connect().await.unwrap();
+    let (uri, topic) = (unique("test.echo"), unique("test.topic"));
+    let _service = Service::new()
+        .procedure(echo(&uri))
+        .start(&session)
+        .await
+        .unwrap();
+    session.produce(&topic, &1).await.unwrap();
+    session.call::<String>(&uri, "a").await.unwrap();
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        let (topic, duplicates) = published.recv().await.unwrap();
+        sent.push((topic.to_string(), duplicates));
+    }
+    let replies = format!("_rpc_._reply_.{}#ephemeral", session.id());
+    let expected = [
+        (topic, Duplicates::Allowed),
+        (format!("_rpc_.{uri}"), Duplicates::Never),
+        (replies, Duplicates::Allowed),
+    ];
+    assert_eq!(sent, expected);
 }

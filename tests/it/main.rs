@@ -3,9 +3,11 @@
 mod bad_input;
 mod call;
 mod compose;
+mod discovery;
 mod errors;
 mod events;
 mod faults;
+mod lookupd;
 mod macros;
 mod restart;
 mod shutdown;

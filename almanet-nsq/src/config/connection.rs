@@ -5,9 +5,12 @@ use std::{ops::RangeInclusive, time::Duration};
 use almanet_nsq_proto::Secret;
 
 use super::{LONGEST, SHORTEST};
-use crate::compression::Compression;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
+use crate::{
+    compression::Compression,
+    connection::{ConnectionEvent, Observer},
+};
 
 /// How a connection to a broker is made and kept.
 ///
@@ -35,6 +38,7 @@ pub struct ConnectionConfig {
     pub(crate) tls: Option<Tls>,
     pub(crate) compression: Option<Compression>,
     pub(crate) auth_secret: Option<Secret>,
+    pub(crate) observer: Option<Observer>,
 }
 
 impl Default for ConnectionConfig {
@@ -52,6 +56,7 @@ impl Default for ConnectionConfig {
             tls: None,
             compression: None,
             auth_secret: None,
+            observer: None,
         }
     }
 }
@@ -158,6 +163,28 @@ impl ConnectionConfig {
     #[must_use]
     pub fn auth_secret(mut self, secret: impl Into<String>) -> Self {
         self.auth_secret = Some(Secret::new(secret.into()));
+        self
+    }
+
+    /// Tells `observe` of everything that happens to connections: made, lost and why, attempts that failed, pauses
+    /// between them, nodes that are found and let go, a queue that is full.
+    ///
+    /// Unset by default; the log (`tracing`) has the same. It is called by the tasks that keep the connections, so it
+    /// must not block: count, or send to a channel. It is called in the order in which things happen to one
+    /// connection.
+    ///
+    /// ```
+    /// use almanet_nsq::{ConnectionChange, ConnectionConfig};
+    ///
+    /// let connection = ConnectionConfig::default().observer(|event| match &event.change {
+    ///     ConnectionChange::Lost { cause } => eprintln!("{} is gone: {cause}", event.address),
+    ///     ConnectionChange::Connected { .. } => eprintln!("{} is there", event.address),
+    ///     _ => {}
+    /// });
+    /// ```
+    #[must_use]
+    pub fn observer(mut self, observe: impl Fn(&ConnectionEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Observer::new(observe));
         self
     }
 

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
 
-use super::{stream::Stream, talk::Talk, upgrade::upgrade};
+use super::{event::ConnectionRole, stream::Stream, talk::Talk, upgrade::upgrade};
 use crate::{compression::Compression, config::ConnectionConfig, error::ConnectError};
 
 /// The type and the head of a message frame, which come on top of the message.
@@ -31,6 +31,15 @@ pub(crate) struct Purpose {
     pub(crate) sample_rate: Option<u8>,
     /// Whether the broker shall write each message at once, whatever that costs.
     pub(crate) is_unbuffered: bool,
+}
+
+impl Purpose {
+    pub(crate) fn role(&self) -> ConnectionRole {
+        match self.subscription.clone() {
+            Some((topic, channel)) => ConnectionRole::Consumer { topic, channel },
+            None => ConnectionRole::Producer,
+        }
+    }
 }
 
 /// A connection on which both peers have greeted.

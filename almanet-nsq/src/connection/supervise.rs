@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::{
     backoff::Backoff,
     driver::{Ended, Incoming, Outgoing, drive},
+    event::{ConnectionChange, ConnectionRole},
     handshake::Established,
     lost::Lost,
 };
@@ -21,6 +22,9 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(1);
 pub(crate) trait Endpoint: Send + 'static {
     /// The broker's address.
     fn address(&self) -> &str;
+
+    /// What connections are for.
+    fn role(&self) -> ConnectionRole;
 
     /// How connections are made.
     fn config(&self) -> &ConnectionConfig;
@@ -56,6 +60,11 @@ impl Stop {
 
 /// Keeps `endpoint` connected until it shall stop, beginning with `first` where that is connected already.
 pub(crate) async fn supervise(mut endpoint: impl Endpoint, first: Option<Established>, stop: Stop) {
+    keep(&mut endpoint, first, stop).await;
+    tell(&endpoint, || ConnectionChange::Closed);
+}
+
+async fn keep(endpoint: &mut impl Endpoint, first: Option<Established>, stop: Stop) {
     let mut backoff = Backoff::new(endpoint.config().reconnect_delay.clone());
     let mut connected = first;
     loop {
@@ -71,7 +80,7 @@ pub(crate) async fn supervise(mut endpoint: impl Endpoint, first: Option<Establi
         };
         let delay = match established {
             Ok(established) => {
-                let (lost, lasted) = run(&mut endpoint, established, &stop.now).await;
+                let (lost, lasted) = run(endpoint, established, &stop.now).await;
                 if stop.reconnecting.is_cancelled() {
                     info!(address = endpoint.address(), "connection closed");
                     return;
@@ -82,14 +91,21 @@ pub(crate) async fn supervise(mut endpoint: impl Endpoint, first: Option<Establi
                 }
                 let delay = backoff.delay();
                 warn!(address = endpoint.address(), reason = %lost, ?delay, "connection lost, reconnecting");
+                tell(endpoint, || ConnectionChange::Lost {
+                    cause: lost.to_string(),
+                });
                 delay
             }
             Err(error) => {
                 let delay = backoff.delay();
                 warn!(address = endpoint.address(), %error, ?delay, "not connected, trying again");
+                tell(endpoint, || ConnectionChange::Failed {
+                    cause: error.to_string(),
+                });
                 delay
             }
         };
+        tell(endpoint, || ConnectionChange::BackingOff { delay });
         tokio::select! {
             () = sleep(delay) => {}
             () = stop.reconnecting.cancelled() => return,
@@ -107,10 +123,20 @@ async fn run(
         version = established.granted.version,
         "connected"
     );
+    tell(endpoint, || ConnectionChange::Connected {
+        version: established.granted.version.clone(),
+    });
     let since = Instant::now();
     let heartbeat_interval = endpoint.config().heartbeat_interval;
     let (outgoing, incoming) = endpoint.open(&established);
     let ended = drive(established, outgoing, incoming, heartbeat_interval, stop).await;
     endpoint.shut(&ended);
     (ended.lost, since.elapsed())
+}
+
+/// Tells the observer, if there is one.
+pub(crate) fn tell(endpoint: &impl Endpoint, change: impl FnOnce() -> ConnectionChange) {
+    if let Some(observer) = &endpoint.config().observer {
+        observer.tell(endpoint.address(), endpoint.role(), change());
+    }
 }

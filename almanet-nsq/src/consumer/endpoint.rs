@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::{ConnectionConfig, LONGEST, Window},
-    connection::{Ended, Endpoint, Established, Incoming, Lost, Outgoing, Purpose, connect},
+    connection::{ConnectionRole, Ended, Endpoint, Established, Incoming, Lost, Outgoing, Purpose, connect},
     error::ConnectError,
 };
 
@@ -55,6 +55,10 @@ pub(super) struct ConsumerEndpoint {
 impl Endpoint for ConsumerEndpoint {
     fn address(&self) -> &str {
         &self.address
+    }
+
+    fn role(&self) -> ConnectionRole {
+        self.purpose.role()
     }
 
     fn config(&self) -> &ConnectionConfig {

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::subscriptions::{Deliveries, Subscriptions};
 use crate::{
-    connection::{Stop, supervise},
+    connection::{ConnectionChange, Stop, supervise, tell},
     lookup::Nodes,
 };
 
@@ -81,6 +81,7 @@ impl Follower {
         let endpoint = self
             .subscriptions
             .endpoint(Arc::clone(node), &self.deliveries, &stop);
+        tell(&endpoint, || ConnectionChange::Found);
         let supervised = supervise(endpoint, None, stop.clone());
         self.subscriptions.tasks.spawn(supervised);
         self.followed.insert(Arc::clone(node), stop);
@@ -89,6 +90,10 @@ impl Follower {
     /// What was not handed out is requeued at once; what was is waited for.
     fn let_go(&mut self, node: &Arc<str>, stop: Stop) {
         info!(address = %node, "letting go of a node that is no longer listed");
+        let endpoint = self
+            .subscriptions
+            .endpoint(Arc::clone(node), &self.deliveries, &stop);
+        tell(&endpoint, || ConnectionChange::LetGo);
         stop.reconnecting.cancel();
         let links = self.subscriptions.ready.release(node);
         self.subscriptions.inbox.drop_unwanted();

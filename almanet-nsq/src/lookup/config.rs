@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::poll::longest_wait;
 use crate::config::{LONGEST, SHORTEST};
 
 /// How nsqlookupd is asked.
@@ -71,5 +72,13 @@ impl LookupConfig {
     pub fn fixed_nodes(mut self, nodes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.fixed_nodes = nodes.into_iter().map(|node| node.into().into()).collect();
         self
+    }
+
+    /// The longest time after which somebody with these settings has found a node that another has found just now,
+    /// as long as nsqlookupd answers.
+    ///
+    /// [`ProducerPoolConfig::settling_time`](crate::ProducerPoolConfig::settling_time) has a use for it.
+    pub fn longest_until_found(&self) -> Duration {
+        longest_wait(self.poll_interval).saturating_add(self.request_timeout)
     }
 }

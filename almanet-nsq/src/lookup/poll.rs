@@ -66,6 +66,11 @@ fn first_wait(interval: Duration, chance: f64) -> Duration {
     interval.mul_f64(chance)
 }
 
+/// The longest wait between two polls.
+pub(super) fn longest_wait(interval: Duration) -> Duration {
+    next_wait(interval, 1.0)
+}
+
 /// Every other wait; `chance` is from 0 to 1.
 fn next_wait(interval: Duration, chance: f64) -> Duration {
     interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * chance)

@@ -1,11 +1,11 @@
 //! A producer as its connection sees it.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use super::{batch::Batch, confirm::Confirmations, outbox::Outbox};
 use crate::{
     config::ConnectionConfig,
-    connection::{Ended, Endpoint, Established, Incoming, Outgoing, Purpose, connect},
+    connection::{ConnectionRole, Ended, Endpoint, Established, Incoming, Outgoing, Purpose, connect},
     error::ConnectError,
 };
 
@@ -21,6 +21,10 @@ impl Endpoint for ProducerEndpoint {
         &self.address
     }
 
+    fn role(&self) -> ConnectionRole {
+        ConnectionRole::Producer
+    }
+
     fn config(&self) -> &ConnectionConfig {
         &self.config
     }
@@ -30,7 +34,7 @@ impl Endpoint for ProducerEndpoint {
     }
 
     fn open(&mut self, _established: &Established) -> (impl Outgoing + use<>, impl Incoming + use<>) {
-        self.outbox.is_connected.store(true, Ordering::Release);
+        self.outbox.open();
         let confirmations = Confirmations::new(Arc::clone(&self.address), Arc::clone(&self.outbox));
         let batch = Batch::new(Arc::clone(&self.outbox), self.config.max_body_size);
         (batch, confirmations)

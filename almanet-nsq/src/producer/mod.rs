@@ -1,12 +1,17 @@
-//! Publishing: [`Producer`] is the user's side, [`outbox`] what waits, [`batch`] what goes out, [`merge`] what goes
-//! out together, [`confirm`] what comes back, [`endpoint`] the connection's side.
+//! Publishing: [`Producer`] is the user's side, [`content`] what a publish publishes, [`deadline`] how long
+//! it may take, [`outbox`] what waits, [`batch`] what goes out, [`merge`] what goes out together, [`confirm`] what comes back, [`endpoint`] the connection's side,
+//! [`pool`] publishing to several brokers.
 
 mod batch;
 mod confirm;
+mod content;
+mod deadline;
 mod endpoint;
 mod merge;
 mod outbox;
+mod pool;
 mod publisher;
 mod receipt;
 
+pub use pool::{Duplicates, PoolNode, ProducerPool, ProducerPoolConfig};
 pub use publisher::Producer;

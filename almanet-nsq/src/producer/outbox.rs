@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::receipt::Receipt;
+use super::{content::Content, receipt::Receipt};
 use crate::connection::{Ended, Lost, Pending};
 
 /// A queue that has grown beyond this many publishes gives its memory back when it is empty.
@@ -61,6 +61,9 @@ pub(super) struct Outbox {
     /// Wakes the writer when the queue is no longer empty.
     pub(super) filled: Notify,
     pub(super) is_connected: AtomicBool,
+    /// Where what cannot be sent at once is better given back, because somebody knows another way: whom to tell that
+    /// this one is open.
+    pub(super) gives_back: Option<Arc<Notify>>,
 }
 
 /// Publishes that were not written, oldest first, so with rising tickets.
@@ -72,7 +75,7 @@ struct Queue {
 }
 
 impl Outbox {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(gives_back: Option<Arc<Notify>>) -> Self {
         Self {
             queue: Mutex::new(Queue {
                 publishes: VecDeque::new(),
@@ -82,21 +85,25 @@ impl Outbox {
             pending: Mutex::new(Pending::new()),
             filled: Notify::new(),
             is_connected: AtomicBool::new(false),
+            gives_back,
         }
     }
 
-    /// Queues a publish; `None` when the outbox is closed.
+    /// Queues a publish.
     pub(super) fn push(
         &self,
-        command: Command,
-        size: usize,
+        content: Content,
         deadline: Instant,
         room: OwnedSemaphorePermit,
-    ) -> Option<Receipt<'_>> {
+    ) -> Result<Receipt<'_>, Failure> {
+        let Content { command, size } = content;
         let (sender, answer) = oneshot::channel();
         let mut queue = self.queue();
         if !queue.is_open {
-            return None;
+            return Err(Failure::Closed);
+        }
+        if self.gives_back.is_some() && !self.is_connected.load(Ordering::Acquire) {
+            return Err(Failure::NotSent);
         }
         let ticket = queue.next_ticket;
         queue.next_ticket += 1;
@@ -114,7 +121,7 @@ impl Outbox {
         if was_empty {
             self.filled.notify_one();
         }
-        Some(Receipt::new(self, ticket, answer))
+        Ok(Receipt::new(self, ticket, answer))
     }
 
     /// Takes a publish back. `false` when it is too late for that.
@@ -194,8 +201,23 @@ impl Outbox {
         for publish in unsent.into_iter().rev() {
             queue.publishes.push_front(publish);
         }
+        let given_back = match self.gives_back {
+            Some(_) => std::mem::take(&mut queue.publishes),
+            None => VecDeque::new(),
+        };
         drop(queue);
+        for publish in given_back {
+            publish.answer(Err(Failure::NotSent));
+        }
         self.fail_unconfirmed(sent, &ended.lost.to_string());
+    }
+
+    /// There is a connection.
+    pub(super) fn open(&self) {
+        self.is_connected.store(true, Ordering::Release);
+        if let Some(connected) = &self.gives_back {
+            connected.notify_waiters();
+        }
     }
 
     /// Takes no further publishes and fails those that are there.

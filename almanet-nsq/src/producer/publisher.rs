@@ -9,28 +9,29 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq_proto::{Command, TopicName};
+use almanet_nsq_proto::TopicName;
 use bytes::Bytes;
 use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep_until, timeout_at},
+    sync::{Notify, Semaphore},
+    time::timeout_at,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
 
 use super::{
+    content::Content,
+    deadline::{Term, expire, no_answer},
     endpoint::ProducerEndpoint,
     outbox::{Failure, Outbox},
 };
 use crate::{
     config::ProducerConfig,
-    connection::{Endpoint, Established, Stop, supervise},
+    connection::{ConnectionChange, ConnectionRole, Endpoint, Established, Stop, supervise},
     error::{ConnectError, PublishError},
 };
 
 /// What one publish counts besides its messages: about what it takes in memory.
 const PUBLISH_OVERHEAD: usize = 128;
-/// The sizes around MPUB's messages: one for each, and one for the count.
-const SIZE_LENGTH: usize = 4;
 
 /// Publishes to one broker. Cheap to clone; clones share the connection.
 ///
@@ -68,6 +69,8 @@ struct Shared {
     room: Arc<Semaphore>,
     capacity: u32,
     is_closing: AtomicBool,
+    /// Whether the last publish that asked for room found none.
+    is_full: AtomicBool,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -89,7 +92,7 @@ impl Producer {
     ///
     /// Dropping the future gives the attempt up.
     pub async fn connect(address: impl Into<String>, config: ProducerConfig) -> Result<Self, ConnectError> {
-        let endpoint = endpoint(address.into(), &config);
+        let endpoint = endpoint(address.into().into(), &config, Outbox::new(None));
         let established = endpoint.establish().await?;
         Ok(Self::start(endpoint, Some(established), config))
     }
@@ -100,7 +103,32 @@ impl Producer {
     ///
     /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
     pub fn connect_lazily(address: impl Into<String>, config: ProducerConfig) -> Self {
-        Self::start(endpoint(address.into(), &config), None, config)
+        Self::start(
+            endpoint(address.into().into(), &config, Outbox::new(None)),
+            None,
+            config,
+        )
+    }
+
+    /// Tries once to connect, and goes on trying in the background if that fails, with the error.
+    ///
+    /// What cannot be sent at once is given back instead of queued, and `connected` is notified when that has changed.
+    pub(super) async fn attempt(
+        address: Arc<str>,
+        config: ProducerConfig,
+        connected: Arc<Notify>,
+    ) -> (Self, Option<ConnectError>) {
+        let endpoint = endpoint(address, &config, Outbox::new(Some(connected)));
+        match endpoint.establish().await {
+            Ok(established) => (Self::start(endpoint, Some(established), config), None),
+            Err(error) => (Self::start(endpoint, None, config), Some(error)),
+        }
+    }
+
+    /// As [`attempt`](Self::attempt), without waiting for the first attempt.
+    pub(super) fn attempt_later(address: Arc<str>, config: ProducerConfig, connected: Arc<Notify>) -> Self {
+        let endpoint = endpoint(address, &config, Outbox::new(Some(connected)));
+        Self::start(endpoint, None, config)
     }
 
     fn start(endpoint: ProducerEndpoint, first: Option<Established>, config: ProducerConfig) -> Self {
@@ -126,6 +154,7 @@ impl Producer {
                 room: Arc::new(Semaphore::new(capacity as usize)),
                 capacity,
                 is_closing: AtomicBool::new(false),
+                is_full: AtomicBool::new(false),
                 tasks,
                 stop,
             }),
@@ -134,6 +163,10 @@ impl Producer {
 
     /// The broker's address, as it was given.
     pub fn address(&self) -> &str {
+        &self.shared.address
+    }
+
+    pub(super) fn shared_address(&self) -> &Arc<str> {
         &self.shared.address
     }
 
@@ -152,13 +185,8 @@ impl Producer {
     ///
     /// A publish whose future is dropped before it was written is never sent. Later than that it cannot be undone.
     pub async fn publish(&self, topic: &TopicName, body: Bytes) -> Result<(), PublishError> {
-        self.check_message(topic, &body)?;
-        let size = body.len();
-        let command = Command::Pub {
-            topic: topic.clone(),
-            body,
-        };
-        self.submit(topic, command, size).await
+        let content = Content::one(topic, body, &self.shared.config.connection)?;
+        self.submit(topic, content).await
     }
 
     /// Publishes several messages at once, all or none; resolves when the broker has taken them in.
@@ -171,20 +199,8 @@ impl Producer {
     ///
     /// As [`publish`](Self::publish).
     pub async fn publish_many(&self, topic: &TopicName, bodies: Vec<Bytes>) -> Result<(), PublishError> {
-        if bodies.is_empty() {
-            return Err(PublishError::Empty { topic: topic.clone() });
-        }
-        let mut size = SIZE_LENGTH;
-        for body in &bodies {
-            self.check_message(topic, body)?;
-            size += SIZE_LENGTH + body.len();
-        }
-        check_size(topic, size, self.shared.config.connection.max_body_size)?;
-        let command = Command::Mpub {
-            topic: topic.clone(),
-            bodies,
-        };
-        self.submit(topic, command, size).await
+        let content = Content::many(topic, bodies, &self.shared.config.connection)?;
+        self.submit(topic, content).await
     }
 
     /// Publishes one message that is delivered after `delay`, counted in whole milliseconds; resolves when the
@@ -205,14 +221,8 @@ impl Producer {
         delay: Duration,
         body: Bytes,
     ) -> Result<(), PublishError> {
-        self.check_message(topic, &body)?;
-        let size = body.len();
-        let command = Command::Dpub {
-            topic: topic.clone(),
-            delay,
-            body,
-        };
-        self.submit(topic, command, size).await
+        let content = Content::deferred(topic, delay, body, &self.shared.config.connection)?;
+        self.submit(topic, content).await
     }
 
     /// Takes no further publishes, waits until each that is under way is confirmed or has failed, and closes the
@@ -232,45 +242,60 @@ impl Producer {
         shared.tasks.wait().await;
     }
 
-    fn check_message(&self, topic: &TopicName, body: &Bytes) -> Result<(), PublishError> {
-        if body.is_empty() {
-            return Err(PublishError::Empty { topic: topic.clone() });
-        }
-        check_size(topic, body.len(), self.shared.config.connection.max_message_size)
+    async fn submit(&self, topic: &TopicName, content: Content) -> Result<(), PublishError> {
+        let term = Term::whole(self.shared.config.publish_timeout);
+        self.submit_within(topic, content, term).await
     }
 
-    async fn submit(&self, topic: &TopicName, command: Command, size: usize) -> Result<(), PublishError> {
+    /// Publishes within a term that may be shorter than what is configured, but never longer.
+    pub(super) async fn submit_within(
+        &self,
+        topic: &TopicName,
+        content: Content,
+        term: Term,
+    ) -> Result<(), PublishError> {
         let shared = &*self.shared;
         if shared.is_closing.load(Ordering::Acquire) {
             return Err(PublishError::Closed);
         }
-        let begun = Instant::now();
-        let deadline = begun + shared.config.publish_timeout;
+        let Term {
+            begun,
+            deadline,
+            is_whole,
+        } = term;
         let not_sent = || PublishError::NotSent {
             address: Arc::clone(&shared.address),
             topic: topic.clone(),
             waited: begun.elapsed(),
         };
 
-        let cost = u32::try_from(size + PUBLISH_OVERHEAD).unwrap_or(u32::MAX);
+        let cost = u32::try_from(content.size + PUBLISH_OVERHEAD).unwrap_or(u32::MAX);
         let cost = cost.min(shared.capacity);
         let (room, is_late) = match Arc::clone(&shared.room).try_acquire_many_owned(cost) {
-            Ok(room) => (room, false),
-            Err(_) => match timeout_at(deadline, Arc::clone(&shared.room).acquire_many_owned(cost)).await {
-                Ok(Ok(room)) => (room, true),
-                Ok(Err(_)) => return Err(PublishError::Closed),
-                Err(_) => return Err(not_sent()),
-            },
+            Ok(room) => {
+                shared.had_room();
+                (room, !is_whole)
+            }
+            Err(_) => {
+                shared.had_no_room();
+                match timeout_at(deadline, Arc::clone(&shared.room).acquire_many_owned(cost)).await {
+                    Ok(Ok(room)) => (room, true),
+                    Ok(Err(_)) => return Err(PublishError::Closed),
+                    Err(_) => return Err(not_sent()),
+                }
+            }
         };
-        let Some(mut receipt) = shared.outbox.push(command, size, deadline, room) else {
-            return Err(PublishError::Closed);
+        let mut receipt = match shared.outbox.push(content, deadline, room) {
+            Ok(receipt) => receipt,
+            Err(Failure::NotSent) => return Err(not_sent()),
+            Err(_) => return Err(PublishError::Closed),
         };
-        // Deadlines are kept for the whole queue, which has them in order. Only a publish that waited for room
-        // has an earlier one than those before it, and looks after itself.
+        // Deadlines are kept for the whole queue, which has them in order. Only a publish that waited for room, or
+        // that has a shorter term, has an earlier one than those before it, and looks after itself.
         let outcome = if is_late {
             match timeout_at(deadline, receipt.settled()).await {
                 Ok(outcome) => outcome,
-                Err(_) => receipt.give_up(no_answer(shared.config.publish_timeout)),
+                Err(_) => receipt.give_up(no_answer(deadline.saturating_duration_since(begun))),
             }
         } else {
             receipt.settled().await
@@ -295,6 +320,27 @@ impl Producer {
     }
 }
 
+impl Shared {
+    fn had_room(&self) {
+        if self.is_full.load(Ordering::Relaxed) {
+            self.is_full.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// The first publish that finds no room says so.
+    fn had_no_room(&self) {
+        if self.is_full.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let limit = self.capacity as usize;
+        warn!(address = %self.address, limit, "the queue is full, publishes wait for room");
+        if let Some(observer) = &self.config.connection.observer {
+            let change = ConnectionChange::QueueFull { limit };
+            observer.tell(&self.address, ConnectionRole::Producer, change);
+        }
+    }
+}
+
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
@@ -304,40 +350,10 @@ impl fmt::Debug for Producer {
     }
 }
 
-fn endpoint(address: String, config: &ProducerConfig) -> ProducerEndpoint {
+fn endpoint(address: Arc<str>, config: &ProducerConfig, outbox: Outbox) -> ProducerEndpoint {
     ProducerEndpoint {
-        address: address.into(),
+        address,
         config: config.connection.clone(),
-        outbox: Arc::new(Outbox::new()),
+        outbox: Arc::new(outbox),
     }
-}
-
-fn check_size(topic: &TopicName, size: usize, limit: usize) -> Result<(), PublishError> {
-    if size > limit {
-        return Err(PublishError::TooLarge {
-            topic: topic.clone(),
-            size,
-            limit,
-        });
-    }
-    Ok(())
-}
-
-/// Fails publishes at their deadline, one task for all instead of a timer for each.
-///
-/// Nothing that is queued while this sleeps can be due before it wakes.
-async fn expire(outbox: Arc<Outbox>, publish_timeout: Duration, stop: CancellationToken) {
-    let reason = no_answer(publish_timeout);
-    loop {
-        let now = Instant::now();
-        let next = outbox.expire(now, &reason).unwrap_or(now + publish_timeout);
-        tokio::select! {
-            () = sleep_until(next) => {}
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-fn no_answer(publish_timeout: Duration) -> Arc<str> {
-    format!("no answer within {publish_timeout:?}").into()
 }

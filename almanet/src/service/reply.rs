@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use almanet_nsq::TopicName;
+use bytes::Bytes;
 
 use crate::{
     error::{INVALID_RETURN, RemoteError},
@@ -30,15 +31,12 @@ pub(super) async fn send(
         Err(error) => error.payload().codec(),
     };
     let reason = match reply.encode() {
-        Ok(body) => {
-            let publication = Publication::new(topic.clone(), body).through(Arc::clone(&node));
-            match session.transport().publish(publication).await {
-                Err(error @ (PublishError::TooLarge { .. } | PublishError::Refused { .. })) => {
-                    error.to_string()
-                }
-                other => return other,
+        Ok(body) => match publish(session, topic.clone(), Arc::clone(&node), body).await {
+            Err(error) if matches!(error, PublishError::TooLarge { .. }) || error.is_refused() => {
+                error.to_string()
             }
-        }
+            other => return other,
+        },
         Err(error) => error.to_string(),
     };
     tracing::warn!(call = %call_id, reason, "an answer could not be sent as it is");
@@ -47,13 +45,20 @@ pub(super) async fn send(
         Err(RemoteError::sentence(codec, INVALID_RETURN, &reason)),
     );
     let Ok(body) = instead.encode() else { return Ok(()) };
-    match session
-        .transport()
-        .publish(Publication::new(topic, body).through(node))
-        .await
-    {
+    match publish(session, topic, node, body).await {
         // The reply topic itself is refused: nobody can be told.
-        Err(PublishError::Refused { .. }) => Ok(()),
+        Err(error) if error.is_refused() => Ok(()),
         other => other,
     }
+}
+
+/// Callers pass over a second reply to a call, so it may be published twice.
+async fn publish(
+    session: &Session,
+    topic: TopicName,
+    node: Arc<str>,
+    body: Bytes,
+) -> Result<(), PublishError> {
+    let publication = Publication::new(topic, body).through(node).allow_duplicates();
+    session.transport().publish(publication).await
 }

@@ -29,6 +29,7 @@ use crate::{
 #[must_use = "settings do nothing until `connect` is awaited"]
 pub struct SessionBuilder {
     addresses: Vec<String>,
+    lookupds: Vec<String>,
     codec: Codec,
     call_timeout: Duration,
     leave_timeout: Duration,
@@ -40,6 +41,7 @@ impl Default for SessionBuilder {
     fn default() -> Self {
         Self {
             addresses: Vec::new(),
+            lookupds: Vec::new(),
             codec: Codec::default(),
             // The Python package's default, so that both languages give up together.
             call_timeout: Duration::from_secs(60),
@@ -67,6 +69,24 @@ impl SessionBuilder {
             .map(str::trim)
             .filter(|address| !address.is_empty());
         self.addresses.extend(addresses.map(str::to_owned));
+        self
+    }
+
+    /// Adds the addresses of nsqlookupds, each the `host:port` of its HTTP interface, and reaches every nsqd that they
+    /// list, as they come and go. Addresses of brokers that are given too are reached besides.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), almanet::ConnectError> {
+    /// # use almanet::Session;
+    /// let session = Session::builder().lookupd(["10.0.0.1:4161", "10.0.0.2:4161"]).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// That no nsqd is listed yet is no error: what is published waits for the first, as long as it may. How often
+    /// nsqlookupd is asked is in [`NsqTransportConfig::lookup`]; it should be the same for callers and services.
+    pub fn lookupd(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.lookupds.extend(addresses.into_iter().map(Into::into));
         self
     }
 
@@ -129,6 +149,9 @@ impl SessionBuilder {
     pub async fn connect(self) -> Result<Session, ConnectError> {
         let transport = match self.transport {
             Some(transport) => transport,
+            None if !self.lookupds.is_empty() => {
+                Arc::new(NsqTransport::discover(self.lookupds, self.addresses, self.nsq).await?)
+            }
             None if self.addresses.is_empty() => return Err(ConnectError::NoAddress),
             None => Arc::new(NsqTransport::connect(self.addresses, self.nsq).await?),
         };

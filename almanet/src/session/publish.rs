@@ -9,6 +9,8 @@ use crate::{error::ProduceError, event::Event, transport::Publication};
 impl Session {
     /// Publishes `payload` to `topic`; returns once a broker has confirmed it.
     ///
+    /// Where there are several brokers and one does not confirm, another is tried, so the message can come twice.
+    ///
     /// The body of the message is the bare payload, in the session's codec, so that any NSQ consumer can read it.
     ///
     /// ```no_run
@@ -33,7 +35,9 @@ impl Session {
     ) -> Result<(), ProduceError> {
         let topic = TopicName::new(topic)?;
         let body = self.codec().encode(payload)?;
-        Ok(self.transport().publish(Publication::new(topic, body)).await?)
+        // Consumers have to expect duplicates anyway: NSQ delivers at least once.
+        let publication = Publication::new(topic, body).allow_duplicates();
+        Ok(self.transport().publish(publication).await?)
     }
 
     /// Publishes an event to its topic; returns once a broker has confirmed it.

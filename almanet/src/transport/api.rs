@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq::{AnswerError, ChannelName, InvalidName, MessageId, PublishError, TopicName};
+use almanet_nsq::{AnswerError, ChannelName, Duplicates, InvalidName, MessageId, PublishError, TopicName};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -63,16 +63,19 @@ pub struct Publication {
     pub delay: Option<Duration>,
     /// The node that shall take them, as [`Delivery::node`] names it. Another one takes them when that is unknown.
     pub node: Option<Arc<str>>,
+    /// Whether they may be sent again, also through another node, when no confirmation comes.
+    pub duplicates: Duplicates,
 }
 
 impl Publication {
-    /// One message, at once, through any node.
+    /// One message, at once, through any node, sent once.
     pub fn new(topic: TopicName, body: Bytes) -> Self {
         Self {
             topic,
             bodies: vec![body],
             delay: None,
             node: None,
+            duplicates: Duplicates::Never,
         }
     }
 
@@ -80,6 +83,14 @@ impl Publication {
     #[must_use]
     pub fn through(mut self, node: Arc<str>) -> Self {
         self.node = Some(node);
+        self
+    }
+
+    /// Allows that the messages are published twice: whoever receives them has to expect that anyway, or takes no
+    /// notice of the second.
+    #[must_use]
+    pub fn allow_duplicates(mut self) -> Self {
+        self.duplicates = Duplicates::Allowed;
         self
     }
 }

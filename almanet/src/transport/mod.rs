@@ -4,8 +4,9 @@ mod api;
 mod nsq;
 
 pub use almanet_nsq::{
-    AnswerError, ChannelName, Compression, ConnectionConfig, DeflateLevel, InvalidName, MessageId,
-    PublishError, TopicName, Window,
+    AnswerError, ChannelName, Compression, ConnectionChange, ConnectionConfig, ConnectionEvent,
+    ConnectionRole, DeflateLevel, Duplicates, InvalidName, LookupConfig, MessageId, PublishError, TopicName,
+    Window,
 };
 #[cfg(feature = "tls")]
 pub use almanet_nsq::{Tls, TlsBuilder, TlsError};

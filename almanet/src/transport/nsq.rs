@@ -1,22 +1,18 @@
-//! The transport over NSQ: a producer for each node, and a consumer for each subscription.
+//! The transport over NSQ: a pool of producers, and a consumer for each subscription.
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
 use almanet_nsq::{
-    AnswerError, ChannelName, ConnectError, ConnectionConfig, Consumer, ConsumerConfig, Producer,
-    ProducerConfig, PublishError, TopicName, Window,
+    AnswerError, ChannelName, ConnectionConfig, Consumer, ConsumerConfig, Lookup, LookupConfig, Nodes,
+    ProducerConfig, ProducerPool, ProducerPoolConfig, PublishError, TopicName, Window,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::join_all;
 
 use super::api::{
     Acknowledge, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription, Transport,
@@ -31,15 +27,24 @@ const LARGEST_UNCONFIRMED: usize = 16 * 1024;
 pub struct NsqTransportConfig {
     connection: ConnectionConfig,
     producer: ProducerConfig,
+    lookup: LookupConfig,
     window: Window,
 }
 
 impl NsqTransportConfig {
-    /// The settings of every connection.
+    /// The settings of every connection, among them who is told of what happens to it.
     #[must_use]
     pub fn connection(mut self, connection: ConnectionConfig) -> Self {
         self.producer = self.producer.connection(connection.clone());
         self.connection = connection;
+        self
+    }
+
+    /// How nsqlookupd is asked, where nodes are discovered. Its `fixed_nodes` are replaced by the addresses that the
+    /// transport is given. Every program of a fleet should have the same `poll_interval`.
+    #[must_use]
+    pub fn lookup(mut self, lookup: LookupConfig) -> Self {
+        self.lookup = lookup;
         self
     }
 
@@ -61,13 +66,24 @@ impl NsqTransportConfig {
 
 /// The transport over one or several nsqd, or embedded brokers.
 ///
-/// Publications go to the nodes in turn, past those that are not connected; subscriptions are made on every node.
+/// Publications go to the nodes in turn, past those that are not connected or failed lately ([`ProducerPool`]);
+/// subscriptions are made on every node.
 pub struct NsqTransport {
-    nodes: Vec<Producer>,
-    next: AtomicUsize,
+    pool: ProducerPool,
     connection: ConnectionConfig,
     window: Window,
-    closed: AtomicBool,
+    nodes: Mutex<SubscribedNodes>,
+}
+
+/// Where subscriptions are made.
+#[derive(Debug, Clone)]
+enum SubscribedNodes {
+    /// On the nodes at these addresses.
+    At(Arc<[String]>),
+    /// On those that nsqlookupd lists, as they come and go. One polling serves all.
+    Discovered(Nodes),
+    /// Nowhere any more.
+    Closed,
 }
 
 impl NsqTransport {
@@ -85,67 +101,62 @@ impl NsqTransport {
         addresses: impl IntoIterator<Item = String>,
         config: NsqTransportConfig,
     ) -> Result<Self, TransportConnectError> {
-        let NsqTransportConfig {
-            connection,
-            producer,
-            window,
-        } = config;
         let mut addresses: Vec<String> = addresses.into_iter().collect();
         addresses.sort_unstable();
         addresses.dedup();
-        let attempts = join_all(
-            addresses
-                .iter()
-                .map(|address| Producer::connect(address, producer.clone())),
-        )
-        .await;
+        let producers = ProducerPoolConfig::default().producer(config.producer);
+        let pool = ProducerPool::connect(addresses.iter().cloned(), producers)
+            .await
+            .map_err(TransportConnectError::new)?;
+        let nodes = SubscribedNodes::At(addresses.into());
+        Ok(Self::new(pool, nodes, config.connection, config.window))
+    }
 
-        let mut nodes = Vec::with_capacity(attempts.len());
-        let mut errors = Vec::new();
-        for (address, attempt) in addresses.into_iter().zip(attempts) {
-            match attempt {
-                Ok(node) => nodes.push(node),
-                Err(error) => errors.push((address, error)),
-            }
-        }
-        if nodes.is_empty() {
-            return Err(TransportConnectError::new(all_failed(errors)));
-        }
-        for (address, error) in errors {
-            tracing::warn!(%error, "a node cannot be reached, it is tried again in the background");
-            nodes.push(Producer::connect_lazily(address, producer.clone()));
-        }
-        let (next, closed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(Self {
-            nodes,
-            next,
+    /// Connects to the nodes that the nsqlookupds at `lookupds` list (each the `host:port` of its HTTP interface), and
+    /// to those at `addresses`, which may be none.
+    ///
+    /// Nodes that appear get all subscriptions, whatever topics they have: a topic can be published to anywhere, at
+    /// any time. Publications go to them only when every program of the fleet has had the time to find them too.
+    /// Nodes that vanish are let go. That there is no node yet is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportConnectError`] when no nsqlookupd answers and no address was given, or when nodes are known and none
+    /// can be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it closes what it had opened.
+    pub async fn discover(
+        lookupds: impl IntoIterator<Item = String>,
+        addresses: impl IntoIterator<Item = String>,
+        config: NsqTransportConfig,
+    ) -> Result<Self, TransportConnectError> {
+        let settling_time = config.lookup.longest_until_found();
+        let lookup = Lookup::new(lookupds, config.lookup.fixed_nodes(addresses))
+            .map_err(TransportConnectError::new)?;
+        let nodes = lookup.every_node().await.map_err(TransportConnectError::new)?;
+        let producers = ProducerPoolConfig::default()
+            .producer(config.producer)
+            .settling_time(settling_time);
+        let pool = ProducerPool::discover(nodes.clone(), producers)
+            .await
+            .map_err(TransportConnectError::new)?;
+        let nodes = SubscribedNodes::Discovered(nodes);
+        Ok(Self::new(pool, nodes, config.connection, config.window))
+    }
+
+    fn new(pool: ProducerPool, nodes: SubscribedNodes, connection: ConnectionConfig, window: Window) -> Self {
+        Self {
+            pool,
             connection,
             window,
-            closed,
-        })
-    }
-
-    /// The nodes in the order in which a publication tries them: the one it asks for, then the others in turn; those
-    /// that are connected before those that are not.
-    fn candidates(&self, wanted: Option<&str>) -> impl Iterator<Item = &Producer> {
-        let start = self.next.fetch_add(1, Ordering::Relaxed) % self.nodes.len().max(1);
-        let (before, after) = self.nodes.split_at_checked(start).unwrap_or_default();
-        let wanted = wanted.and_then(|wanted| self.nodes.iter().find(|node| node.address() == wanted));
-        let in_turn = || wanted.into_iter().chain(after).chain(before);
-        let connected = in_turn().filter(|node| node.is_connected());
-        connected.chain(in_turn().filter(|node| !node.is_connected()).take(1))
-    }
-}
-
-/// One error for all addresses; the error itself where there is one address.
-fn all_failed(errors: Vec<(String, ConnectError)>) -> ConnectError {
-    let mut errors: Vec<ConnectError> = errors.into_iter().map(|(_, error)| error).collect();
-    match (errors.pop(), errors.is_empty()) {
-        (Some(only), true) => only,
-        (last, _) => {
-            errors.extend(last);
-            ConnectError::AllFailed(errors)
+            nodes: Mutex::new(nodes),
         }
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, SubscribedNodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,20 +168,21 @@ impl Transport for NsqTransport {
             mut bodies,
             delay,
             node,
+            duplicates,
         } = publication;
-        let mut outcome = Err(PublishError::Closed);
-        for node in self.candidates(node.as_deref()) {
-            outcome = match (delay, bodies.as_slice()) {
-                (Some(delay), [body]) => node.publish_after(&topic, delay, body.clone()).await,
-                (_, [body]) => node.publish(&topic, body.clone()).await,
-                _ => node.publish_many(&topic, std::mem::take(&mut bodies)).await,
-            };
-            // What never left can go through another node; all else is the caller's to decide.
-            if bodies.is_empty() || !matches!(outcome, Err(PublishError::NotSent { .. })) {
-                break;
+        let pool = self.pool.duplicates(duplicates);
+        let pool = match node {
+            Some(node) => pool.through(node),
+            None => pool,
+        };
+        match (bodies.pop(), bodies.is_empty(), delay) {
+            (Some(body), true, Some(delay)) => pool.publish_after(&topic, delay, body).await,
+            (Some(body), true, None) => pool.publish(&topic, body).await,
+            (last, _, _) => {
+                bodies.extend(last);
+                pool.publish_many(&topic, bodies).await
             }
         }
-        outcome
     }
 
     async fn subscribe(
@@ -179,9 +191,6 @@ impl Transport for NsqTransport {
         channel: &ChannelName,
         options: SubscribeOptions,
     ) -> Result<Subscription, SubscribeError> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(SubscribeError::Closed);
-        }
         let mut config = ConsumerConfig::default()
             .connection(self.connection.clone())
             .max_in_flight(options.max_in_flight)
@@ -192,28 +201,38 @@ impl Transport for NsqTransport {
         if let Some(timeout) = options.message_timeout {
             config = config.msg_timeout(timeout);
         }
-        let addresses = self.nodes.iter().map(Producer::address);
-        let consumer = Consumer::connect(addresses, topic.clone(), channel.clone(), config)
-            .await
-            .map_err(|error| SubscribeError::Failed {
-                topic: topic.clone(),
-                channel: channel.clone(),
-                source: error.into(),
-            })?;
+        let nodes = self.nodes().clone();
+        let (topic, channel) = (topic.clone(), channel.clone());
+        let consumer = match nodes {
+            SubscribedNodes::At(addresses) => {
+                let connecting =
+                    Consumer::connect(addresses.iter().cloned(), topic.clone(), channel.clone(), config);
+                connecting.await.map_err(|error| SubscribeError::Failed {
+                    topic,
+                    channel,
+                    source: error.into(),
+                })?
+            }
+            SubscribedNodes::Discovered(nodes) => Consumer::discover(nodes, topic, channel, config).await,
+            SubscribedNodes::Closed => return Err(SubscribeError::Closed),
+        };
         Ok(Subscription::new(Box::new(NsqSource(consumer))))
     }
 
     async fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        join_all(self.nodes.iter().map(Producer::close)).await;
+        // With the last of those who follow them, the polling ends too.
+        *self.nodes() = SubscribedNodes::Closed;
+        self.pool.close().await;
     }
 }
 
 impl fmt::Debug for NsqTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses = self.nodes.iter().map(Producer::address);
+        let nodes = self.pool.nodes();
         f.write_str("NsqTransport")?;
-        f.debug_list().entries(addresses).finish()
+        f.debug_list()
+            .entries(nodes.iter().map(|node| &node.address))
+            .finish()
     }
 }
 
