@@ -173,6 +173,7 @@ impl BrokerConfig {
         Limits {
             max_message_size: self.max_message_size,
             max_body_size: self.max_body_size,
+            max_delay: self.max_requeue_timeout,
             ..Limits::default()
         }
     }

@@ -95,7 +95,6 @@ impl Handler {
                 self.respond(OK, step);
             }
             Command::Dpub { topic, delay, body } => {
-                self.check_delay(delay)?;
                 let bodies = slice::from_ref(&body);
                 self.publish(&topic, bodies, Some(delay), step)
                     .map_err(|reached| self.no_room(ErrorCode::DpubFailed, "DPUB", &reached, step))?;
@@ -235,18 +234,6 @@ impl Handler {
     fn no_room(&self, code: ErrorCode, command: &str, reached: &LimitReached, step: &Step) -> ProtocolError {
         self.registry.limit_log().report(reached, step.now);
         ProtocolError::new(code, format!("{command} failed {reached}"))
-    }
-
-    fn check_delay(&self, delay: Duration) -> Result<(), ProtocolError> {
-        let most = self.config.max_requeue_timeout;
-        if delay > most {
-            return Err(invalid(format!(
-                "DPUB timeout {} out of range 0-{}",
-                delay.as_millis(),
-                most.as_millis()
-            )));
-        }
-        Ok(())
     }
 
     fn require(&self, state: State, command: &str) -> Result<(), ProtocolError> {

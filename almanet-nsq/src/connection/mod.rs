@@ -8,7 +8,6 @@ mod backoff;
 mod driver;
 mod handshake;
 mod lost;
-mod packing;
 mod pending;
 mod stream;
 mod supervise;
