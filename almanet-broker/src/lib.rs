@@ -39,6 +39,7 @@
 //!
 //! [NSQ]: https://nsq.io
 
+mod auth;
 mod broker;
 mod channel;
 mod client;
@@ -49,8 +50,13 @@ mod registry;
 mod server;
 mod step;
 mod timer;
+#[cfg(feature = "tls")]
+mod tls;
 mod topic;
 
+pub use auth::{Auth, AuthError};
 pub use broker::Broker;
 pub use config::BrokerConfig;
 pub use error::StartError;
+#[cfg(feature = "tls")]
+pub use tls::{ClientAuth, Tls, TlsBuilder, TlsError, TlsVersion};
