@@ -65,6 +65,18 @@ impl Packer {
         }
         Ok(())
     }
+
+    /// What says that nothing more will come, as the format has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`pack`](Self::pack).
+    pub fn finish(self) -> io::Result<BytesMut> {
+        match self.0 {
+            Encoder::Snappy(_) => Ok(BytesMut::new()),
+            Encoder::Deflate(encoder) => Ok(encoder.finish()?.into_inner()),
+        }
+    }
 }
 
 /// Decompresses what comes in.
@@ -268,9 +280,9 @@ mod tests {
 
     #[test]
     fn a_deflate_stream_can_end() {
-        let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(b"bye").unwrap();
-        let wire = encoder.finish().unwrap();
+        let mut packer = Packer::deflate(1);
+        let mut wire = packed(&mut packer, b"bye");
+        wire.extend_from_slice(&packer.finish().unwrap());
         let mut unpacker = Unpacker::deflate(BytesMut::new());
         assert_eq!(unpacked(&mut unpacker, &wire, 100).unwrap(), &b"bye"[..]);
         assert_eq!(unpacker.unpack(&mut BytesMut::new()).unwrap(), Some(0));

@@ -163,8 +163,14 @@ impl Courier {
         Ok(())
     }
 
-    /// Says that nothing more will come.
-    pub(super) async fn shut_down(&mut self) -> io::Result<()> {
+    /// Says that nothing more will come, in each of the forms.
+    ///
+    /// Go's clients take an end without deflate's own for a failure.
+    pub(super) async fn shut_down(mut self) -> io::Result<()> {
+        if let Some(packer) = self.packer {
+            let end = packer.finish()?;
+            self.half.any().write_all(&end).await?;
+        }
         self.half.any().shutdown().await
     }
 }

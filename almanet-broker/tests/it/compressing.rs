@@ -87,6 +87,17 @@ async fn what_was_written_before_the_end_still_arrives() {
 }
 
 #[tokio::test]
+async fn a_deflate_stream_ends_as_deflate_has_it() {
+    // Embedded only: nsqd just closes.
+    let target = Target::embedded(BrokerConfig::default()).await;
+    let mut client = compressed(&target, BOTH[1]).await;
+    client.send(b"NONSENSE\n").await;
+    client.expect_fatal("E_INVALID invalid command NONSENSE").await;
+    // Go's clients take an end without deflate's own last block for a failure.
+    assert!(client.packing.unwrap().has_ended());
+}
+
+#[tokio::test]
 async fn heartbeats_are_compressed_too() {
     let target = Target::start().await;
     for (name, packing) in BOTH {

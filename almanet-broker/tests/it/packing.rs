@@ -11,6 +11,7 @@ pub(crate) struct Packing {
     packer: Packer,
     unpacker: Unpacker,
     unpacked: BytesMut,
+    has_ended: bool,
 }
 
 impl Packing {
@@ -27,7 +28,13 @@ impl Packing {
             packer,
             unpacker,
             unpacked: BytesMut::new(),
+            has_ended: false,
         }
+    }
+
+    /// Whether the broker has ended the compressed stream, as its format has it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     pub(crate) fn pack(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -42,9 +49,15 @@ impl Packing {
         bytes: &mut [u8],
     ) -> io::Result<()> {
         while self.unpacked.len() < bytes.len() {
-            if self.unpacker.unpack(&mut self.unpacked)?.is_none()
-                && stream.read_buf(self.unpacker.packed()).await? == 0
-            {
+            let is_over = match self.unpacker.unpack(&mut self.unpacked)? {
+                Some(0) => {
+                    self.has_ended = true;
+                    true
+                }
+                Some(_) => false,
+                None => stream.read_buf(self.unpacker.packed()).await? == 0,
+            };
+            if is_over {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }

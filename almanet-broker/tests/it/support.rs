@@ -166,13 +166,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     pub(crate) async fn expect_close(&mut self) {
         let mut byte = [0];
-        match timeout(PATIENCE, self.stream.read(&mut byte))
+        match timeout(PATIENCE, self.read_exact(&mut byte))
             .await
             .expect("the connection stays open")
         {
-            Ok(0) => {}
-            Ok(_) => panic!("a byte {byte:?} came instead of the end"),
-            // nsqd closes without reading what is left, which resets the connection, and without TLS's farewell.
+            Ok(()) => panic!("a byte {byte:?} came instead of the end"),
+            // nsqd closes without reading what is left, which resets the connection.
             Err(error) => assert!(matches!(
                 error.kind(),
                 io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof

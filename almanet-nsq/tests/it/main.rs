@@ -19,6 +19,8 @@ mod queueing;
 #[cfg(feature = "tls")]
 mod securing;
 #[cfg(feature = "tls")]
+mod securing_with_broker;
+#[cfg(feature = "tls")]
 mod tls_peer;
 #[cfg(feature = "tls")]
 mod trusting;
