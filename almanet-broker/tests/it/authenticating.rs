@@ -2,9 +2,11 @@
 
 use almanet_broker::{Auth, BrokerConfig};
 
+use tokio::time::timeout;
+
 use crate::{
     auth_server::AuthServer,
-    support::{Client, Target, identify, publish, publish_deferred, publish_many, sized},
+    support::{Client, PATIENCE, Target, identify, publish, publish_deferred, publish_many, sized},
 };
 
 const EVERYTHING: &str = r#"{"ttl":3600,"identity":"me","identity_url":"http://me","authorizations":[
@@ -180,6 +182,12 @@ async fn a_secret_is_shown_once() {
 
 #[tokio::test]
 async fn the_server_is_asked_again_when_its_answer_is_too_old() {
+    timeout(PATIENCE, ask_again())
+        .await
+        .expect("it was not asked again");
+}
+
+async fn ask_again() {
     let brief = EVERYTHING.replace("3600", "1");
     let mut server = AuthServer::start(200, &brief).await;
     let target = asking(&server).await;

@@ -332,7 +332,7 @@ async fn after_cls_a_ready_is_passed_over_and_answers_are_heard() {
 }
 
 #[tokio::test]
-async fn an_mpub_that_holds_more_than_it_announces_is_refused() {
+async fn an_mpub_that_holds_more_or_less_than_it_announces_is_refused() {
     // Embedded only: nsqd does not compare the two, and would read the surplus as messages or commands.
     let target = Target::embedded(almanet_broker::BrokerConfig::default()).await;
     for (body, words) in [

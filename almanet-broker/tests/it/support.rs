@@ -17,7 +17,7 @@ use tokio::{
 use crate::packing::Packing;
 
 /// Longer than anything takes that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The broker under test.
 pub(crate) struct Target {

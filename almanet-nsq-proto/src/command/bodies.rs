@@ -23,6 +23,12 @@ pub(super) fn split(mut body: Bytes, limits: &Limits) -> Result<Vec<Bytes>, Prot
         }
         bodies.push(body.split_to(size));
     }
+    if !body.is_empty() {
+        let surplus = body.len();
+        return Err(bad_body(format!(
+            "MPUB body has {surplus} bytes behind its last message"
+        )));
+    }
     Ok(bodies)
 }
 
