@@ -333,3 +333,27 @@ impl Touched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_on_its_way_to_an_upgraded_client_counts_until_it_is_sent() {
+        let output = Output::upgraded();
+        let frame = Frame::Response(vec![b'x'; 64 * 1024].into());
+        let mut touched = Touched::default();
+        while output.offer(&frame, &mut touched) {}
+        touched.flush();
+        let frames = output.take().unwrap();
+        assert!(frames.len() > FULL);
+        let mut touched = Touched::default();
+        assert!(!output.offer(&frame, &mut touched));
+        assert_eq!(output.work().await, Work::Deliver);
+        assert!(!output.is_empty());
+        output.sent();
+        assert_eq!(output.work().await, Work::AnnounceRoom);
+        assert!(output.is_empty());
+        assert!(output.offer(&frame, &mut touched));
+    }
+}
