@@ -7,6 +7,10 @@ use std::{
 
 use almanet_nsq_proto::Limits;
 
+use crate::auth::Auth;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
+
 /// The settings of a [`Broker`](crate::Broker).
 ///
 /// The defaults are nsqd's wherever nsqd has the setting.
@@ -36,6 +40,12 @@ pub struct BrokerConfig {
     pub(crate) max_channel_depth: usize,
     pub(crate) max_memory: usize,
     pub(crate) max_connections: usize,
+    pub(crate) snappy: bool,
+    pub(crate) deflate: bool,
+    pub(crate) max_deflate_level: u8,
+    pub(crate) auth: Option<Auth>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Default for BrokerConfig {
@@ -54,6 +64,12 @@ impl Default for BrokerConfig {
             max_channel_depth: 1 << 20,
             max_memory: 1 << 30,
             max_connections: 10_000,
+            snappy: true,
+            deflate: true,
+            max_deflate_level: 6,
+            auth: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -169,10 +185,53 @@ impl BrokerConfig {
         self
     }
 
+    /// Whether clients may ask for snappy. They may by default, as with nsqd's `--snappy`.
+    #[must_use]
+    pub fn snappy(mut self, enabled: bool) -> Self {
+        self.snappy = enabled;
+        self
+    }
+
+    /// Whether clients may ask for deflate. They may by default, as with nsqd's `--deflate`.
+    #[must_use]
+    pub fn deflate(mut self, enabled: bool) -> Self {
+        self.deflate = enabled;
+        self
+    }
+
+    /// The highest deflate level that a client gets, 1 to 9 (what is beyond counts as the nearest).
+    ///
+    /// The default is 6, as nsqd's `--max-deflate-level`: higher ones take much more time for little.
+    #[must_use]
+    pub fn max_deflate_level(mut self, level: u8) -> Self {
+        self.max_deflate_level = level.clamp(1, 9);
+        self
+    }
+
+    /// Asks clients for a secret before they publish or subscribe, and lets `auth` say what it allows.
+    ///
+    /// By default, clients are not asked.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = Some(auth);
+        self
+    }
+
+    /// Lets clients change to TLS, or requires it.
+    ///
+    /// By default there is none, since it needs a certificate.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             max_message_size: self.max_message_size,
             max_body_size: self.max_body_size,
+            max_delay: self.max_requeue_timeout,
             ..Limits::default()
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! NSQ clients in any language work against it as against nsqd 1.3.0: topics and channels made by their first
 //! user, `#ephemeral`, RDY, messages in flight with timeouts, TOUCH, requeued and deferred messages, heartbeats,
-//! sampling, and nsqd's limits and error texts. It runs inside a process:
+//! sampling, TLS (feature `tls`), snappy and deflate, AUTH ([`Auth`]), and nsqd's limits and error texts. It runs inside a
+//! process:
 //!
 //! ```
 //! use almanet_broker::{Broker, BrokerConfig};
@@ -35,10 +36,15 @@
 //!   messages and is removed 60 s after its last. nsqd keeps it until it is restarted.
 //! - The delay of a message that is deferred in a topic without a channel counts from when it was published; in nsqd
 //!   it counts from when the first channel is made.
+//! - An MPUB has to hold exactly as many bytes as it announces; nsqd reads the surplus as further messages or commands.
+//! - A connection is upgraded once, and what a client sends in plain behind an IDENTIFY that asked for TLS ends it. TLS
+//!   begins with version 1.2.
+//! - A single secret can stand in for an auth server ([`Auth::secret`]). Auth servers are asked over plain HTTP only.
 //! - A client that does not read gets no further messages once 1 MiB waits for it; they go to the others.
 //!
 //! [NSQ]: https://nsq.io
 
+mod auth;
 mod broker;
 mod channel;
 mod client;
@@ -49,8 +55,13 @@ mod registry;
 mod server;
 mod step;
 mod timer;
+#[cfg(feature = "tls")]
+mod tls;
 mod topic;
 
+pub use auth::{Auth, AuthError};
 pub use broker::Broker;
 pub use config::BrokerConfig;
 pub use error::StartError;
+#[cfg(feature = "tls")]
+pub use tls::{ClientAuth, Tls, TlsBuilder, TlsError, TlsVersion};

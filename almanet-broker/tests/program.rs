@@ -85,3 +85,19 @@ fn an_unknown_flag_is_refused_with_a_suggestion() {
         stderr(&output)
     );
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_that_cannot_be_read_is_one_clear_line() {
+    let output = program()
+        .args(["--tls-cert=/does/not/exist", "-tls-key=/neither"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.starts_with("almanet-broker: cannot read /does/not/exist: "),
+        "{text}"
+    );
+}

@@ -1,13 +1,17 @@
 //! IDENTIFY: what a client asks for and what the broker grants.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
 /// The body of IDENTIFY: who the client is and which features it asks for.
 ///
 /// A field that is `None` is left out, and the broker uses its default. Numbers are as wide as nsqd reads them,
 /// so that a broker can refuse what is out of range with nsqd's own words instead of failing to decode it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Identify {
     /// A name for this client, the short host name by custom.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +52,70 @@ pub struct Identify {
     /// Deflate level, 1 (fast) to 9 (small).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deflate_level: Option<i64>,
+}
+
+impl<'de> Deserialize<'de> for Identify {
+    /// Reads what nsqd reads, which is what Go's `encoding/json` does: names in any case, the last one of several, and
+    /// `null` for what is not there.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(IdentifyVisitor)
+    }
+}
+
+struct IdentifyVisitor;
+
+impl<'de> Visitor<'de> for IdentifyVisitor {
+    type Value = Identify;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the fields of IDENTIFY")
+    }
+
+    fn visit_unit<E>(self) -> Result<Identify, E> {
+        Ok(Identify::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Identify, A::Error> {
+        let mut identify = Identify::default();
+        while let Some(mut name) = map.next_key::<String>()? {
+            name.make_ascii_lowercase();
+            match name.as_str() {
+                "client_id" => take(&mut identify.client_id, &mut map)?,
+                "hostname" => take(&mut identify.hostname, &mut map)?,
+                "user_agent" => take(&mut identify.user_agent, &mut map)?,
+                "feature_negotiation" => take(&mut identify.feature_negotiation, &mut map)?,
+                "heartbeat_interval" => take(&mut identify.heartbeat_interval, &mut map)?,
+                "output_buffer_size" => take(&mut identify.output_buffer_size, &mut map)?,
+                "output_buffer_timeout" => take(&mut identify.output_buffer_timeout, &mut map)?,
+                "msg_timeout" => take(&mut identify.msg_timeout, &mut map)?,
+                "sample_rate" => {
+                    // nsqd's field has 32 bits.
+                    let rate: Option<i32> = map.next_value()?;
+                    identify.sample_rate = rate.map(i64::from).or(identify.sample_rate);
+                }
+                "tls_v1" => take(&mut identify.tls_v1, &mut map)?,
+                "snappy" => take(&mut identify.snappy, &mut map)?,
+                "deflate" => take(&mut identify.deflate, &mut map)?,
+                "deflate_level" => take(&mut identify.deflate_level, &mut map)?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(identify)
+    }
+}
+
+/// Puts the next value into `field`, unless it is `null`.
+fn take<'de, T, A>(field: &mut Option<T>, map: &mut A) -> Result<(), A::Error>
+where
+    T: Deserialize<'de>,
+    A: MapAccess<'de>,
+{
+    if let Some(value) = map.next_value()? {
+        *field = Some(value);
+    }
+    Ok(())
 }
 
 /// The broker's answer to an [`Identify`] that asked for feature negotiation.
@@ -112,6 +180,31 @@ mod tests {
     fn nulls_and_unknown_fields_are_ignored() {
         let identify: Identify = serde_json::from_str(r#"{"client_id":null,"colour":"red"}"#).unwrap();
         assert_eq!(identify, Identify::default());
+    }
+
+    #[test]
+    fn it_is_read_as_go_reads_it() {
+        let read = |text| serde_json::from_str::<Identify>(text).ok();
+        let of = |sample_rate| {
+            Some(Identify {
+                sample_rate,
+                ..Identify::default()
+            })
+        };
+        assert_eq!(read("null"), of(None));
+        assert_eq!(
+            read(r#"{"SAMPLE_Rate":1,"sample_rate":2,"sample_rate":null}"#),
+            of(Some(2))
+        );
+        for refused in [
+            "[]",
+            "1",
+            r#"{"sample_rate":4294967296}"#,
+            r#"{"sample_rate":1.0}"#,
+            "{}{}",
+        ] {
+            assert_eq!(read(refused), None, "{refused}");
+        }
     }
 
     #[test]

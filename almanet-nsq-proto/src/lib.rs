@@ -31,13 +31,15 @@ mod frame;
 mod identify;
 mod message;
 mod name;
+mod packing;
 mod secret;
 
 pub use codec::{ClientCodec, ServerCodec};
-pub use command::{Command, CommandDecoder, Limits, MAGIC_V2};
+pub use command::{Admission, Command, CommandDecoder, Gate, Limits, MAGIC_V2, Verb};
 pub use error::{CodecError, ErrorCode, FrameError, ProtocolError};
 pub use frame::{CLOSE_WAIT, Frame, FrameDecoder, HEARTBEAT, OK};
 pub use identify::{Identify, IdentifyResponse};
 pub use message::{Message, MessageHead, MessageId};
 pub use name::{ChannelName, InvalidName, MAX_NAME_LENGTH, TopicName};
+pub use packing::{Packer, Unpacker};
 pub use secret::Secret;

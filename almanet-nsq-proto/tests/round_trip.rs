@@ -19,6 +19,7 @@ const LIMITS: Limits = Limits {
     max_line_length: 256,
     max_message_size: 512,
     max_body_size: 4096,
+    max_delay: Duration::MAX,
 };
 const MAX_FRAME_SIZE: usize = 1024;
 
@@ -47,7 +48,7 @@ prop_compose! {
         client_id in option::of(".{0,20}"),
         heartbeat_interval in option::of(any::<i64>()),
         feature_negotiation in option::of(any::<bool>()),
-        sample_rate in option::of(any::<i64>()),
+        sample_rate in option::of(any::<i32>().prop_map(i64::from)),
     ) -> Identify {
         Identify { client_id, heartbeat_interval, feature_negotiation, sample_rate, ..Identify::default() }
     }

@@ -1,18 +1,31 @@
-//! What each command does, and in which state of the connection it may come.
+//! What each command does.
 
 use std::{
+    fmt,
+    net::SocketAddr,
     slice,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use almanet_nsq_proto::{
-    CLOSE_WAIT, ChannelName, Command, ErrorCode, Frame, Identify, MessageId, OK, ProtocolError, TopicName,
+    CLOSE_WAIT, ChannelName, Command, ErrorCode, Frame, Identify, MessageId, OK, ProtocolError, Secret,
+    TopicName,
 };
 use bytes::Bytes;
+use serde::Serialize;
 
-use super::{inbox::Inbox, negotiate::Settings, output::Output, subscription::Subscription};
+use super::{
+    gate::State,
+    inbox::Inbox,
+    negotiate::Settings,
+    output::Output,
+    permit::{Permit, Verdict},
+    subscription::Subscription,
+    upgrade::Upgrade,
+};
 use crate::{
+    auth::{AskError, Asker, Auth, Grant},
     channel::{NotInFlight, Subscriber, SubscriberId},
     config::BrokerConfig,
     limits::LimitReached,
@@ -31,17 +44,46 @@ pub(super) struct Handler {
     settings: Settings,
     state: State,
     subscription: Arc<OnceLock<Subscription>>,
+    /// `None` when the broker asks for no AUTH.
+    permit: Option<Permit>,
+    /// What is known about the client beside what it says.
+    asker: Asker,
+    is_upgraded: bool,
     /// The topic that was published to last: the next publish mostly goes there too.
     last_topic: Option<Arc<Topic>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Nothing is subscribed.
-    Init,
-    Subscribed,
-    /// After CLS: no more messages, but answers to those in flight.
-    Closing,
+/// Why the next command is not executed yet, or never.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The client shall get this refusal.
+    Refused(ProtocolError),
+    /// The connection changes its form first.
+    Upgrade(Box<Upgrade>),
+    /// Somebody has to be asked first; then the handler [resumes](Handler::resume).
+    Ask(Box<Question>),
+}
+
+impl From<ProtocolError> for Stop {
+    fn from(refusal: ProtocolError) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What a secret allows.
+#[derive(Debug)]
+pub(super) struct Question {
+    auth: Auth,
+    asker: Asker,
+    secret: Secret,
+    /// The command that waits for the answer, unless it is AUTH itself.
+    command: Option<Command>,
+}
+
+impl Question {
+    pub(super) async fn ask(&self) -> Result<Grant, AskError> {
+        self.auth.ask(&self.secret, &self.asker).await
+    }
 }
 
 impl Handler {
@@ -50,16 +92,20 @@ impl Handler {
         registry: Arc<Registry>,
         output: Arc<Output>,
         id: SubscriberId,
+        peer: SocketAddr,
         subscription: Arc<OnceLock<Subscription>>,
     ) -> Self {
         Self {
             settings: Settings::new(&config),
+            permit: config.auth.clone().map(Permit::new),
             config,
             registry,
             output,
             id,
             state: State::Init,
             subscription,
+            asker: Asker::new(peer.ip()),
+            is_upgraded: false,
             last_topic: None,
         }
     }
@@ -68,13 +114,48 @@ impl Handler {
         self.settings.heartbeat_interval
     }
 
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn permit(&self) -> Option<&Permit> {
+        self.permit.as_ref()
+    }
+
+    /// Where to note what TLS tells about the client.
+    #[cfg(feature = "tls")]
+    pub(super) fn asker(&mut self) -> &mut Asker {
+        &mut self.asker
+    }
+
+    /// Whether the client has to change to TLS before anything else.
+    pub(super) fn lacks_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.config.tls {
+            return tls.is_required() && !self.asker.tls;
+        }
+        false
+    }
+
+    /// Writes into `output` from now on, the one of the upgraded connection.
+    pub(super) fn change_output(&mut self, output: Arc<Output>) {
+        self.output = output;
+        self.is_upgraded = true;
+    }
+
     /// Executes a command and writes its answer, if it has one.
     ///
     /// # Errors
     ///
-    /// The refusal that the client shall get. Afterwards the connection ends if it
-    /// [is fatal](ProtocolError::is_fatal).
-    pub(super) fn execute(&mut self, command: Command, step: &mut Step) -> Result<(), ProtocolError> {
+    /// What has to be done first. After a refusal the connection ends if it [is fatal](ProtocolError::is_fatal).
+    pub(super) fn execute(&mut self, command: Command, step: &mut Step) -> Result<(), Stop> {
+        if let Some(permit) = &self.permit {
+            match permit.check(&command, step.now) {
+                Verdict::Allowed => {}
+                Verdict::Refused(refusal) => return Err(refusal.into()),
+                Verdict::Expired(secret) => return Err(self.question(permit, secret, Some(command))),
+            }
+        }
         match command {
             Command::Pub { topic, body } => {
                 let bodies = slice::from_ref(&body);
@@ -95,7 +176,6 @@ impl Handler {
                 self.respond(OK, step);
             }
             Command::Dpub { topic, delay, body } => {
-                self.check_delay(delay)?;
                 let bodies = slice::from_ref(&body);
                 self.publish(&topic, bodies, Some(delay), step)
                     .map_err(|reached| self.no_room(ErrorCode::DpubFailed, "DPUB", &reached, step))?;
@@ -117,12 +197,8 @@ impl Handler {
             }
             Command::Sub { topic, channel } => self.subscribe(&topic, &channel, step)?,
             Command::Identify(identify) => self.identify(&identify, step)?,
-            Command::Auth(_) => {
-                self.require(State::Init, "AUTH")?;
-                return Err(ProtocolError::new(ErrorCode::AuthDisabled, "AUTH disabled"));
-            }
+            Command::Auth(secret) => return Err(self.authenticate(secret)),
             Command::Cls => {
-                self.require(State::Subscribed, "CLS")?;
                 self.subscription("CLS")?.close();
                 self.state = State::Closing;
                 self.respond(CLOSE_WAIT, step);
@@ -142,18 +218,79 @@ impl Handler {
         self.output.write(&frame, &mut step.touched);
     }
 
-    fn identify(&mut self, identify: &Identify, step: &mut Step) -> Result<(), ProtocolError> {
-        self.require(State::Init, "IDENTIFY")?;
+    fn identify(&mut self, identify: &Identify, step: &mut Step) -> Result<(), Stop> {
         self.settings.apply(identify, &self.config)?;
         tracing::debug!(connection = self.id.0, ?identify, "client identified");
         if !identify.feature_negotiation.unwrap_or(false) {
             self.respond(OK, step);
             return Ok(());
         }
-        let response = self.settings.response(&self.config);
-        let body = serde_json::to_vec(&response).map_err(|error| {
-            ProtocolError::new(ErrorCode::IdentifyFailed, format!("IDENTIFY failed {error}"))
+        let (response, upgrade) = self.settings.negotiate(identify, &self.config)?;
+        let failed =
+            |cause: &str| ProtocolError::new(ErrorCode::IdentifyFailed, format!("IDENTIFY failed {cause}"));
+        if self.is_upgraded && !upgrade.is_none() {
+            return Err(failed("the connection is upgraded already").into());
+        }
+        self.respond_json(&response, step)
+            .map_err(|error| failed(&error.to_string()))?;
+        if upgrade.is_none() {
+            return Ok(());
+        }
+        Err(Stop::Upgrade(Box::new(upgrade)))
+    }
+
+    fn authenticate(&self, secret: Secret) -> Stop {
+        match &self.permit {
+            Some(permit) if permit.is_authorized() => invalid("AUTH already set").into(),
+            Some(permit) => self.question(permit, secret, None),
+            None => ProtocolError::new(ErrorCode::AuthDisabled, "AUTH disabled").into(),
+        }
+    }
+
+    fn question(&self, permit: &Permit, secret: Secret, command: Option<Command>) -> Stop {
+        Stop::Ask(Box::new(Question {
+            auth: permit.auth.clone(),
+            asker: self.asker.clone(),
+            secret,
+            command,
+        }))
+    }
+
+    /// Goes on where a question had stopped it.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub(super) fn resume(
+        &mut self,
+        question: Question,
+        answer: Result<Grant, AskError>,
+        step: &mut Step,
+    ) -> Result<(), Stop> {
+        let grant = answer.map_err(|error| {
+            // Only the log hears why: it is not the client's business.
+            tracing::warn!(connection = self.id.0, client = %self.asker.remote_ip, "AUTH failed: {error}");
+            ProtocolError::new(ErrorCode::AuthFailed, "AUTH failed")
         })?;
+        let Some(permit) = &mut self.permit else {
+            return Ok(());
+        };
+        let grant = permit.keep(question.secret, grant);
+        if let Some(command) = question.command {
+            return self.execute(command, step);
+        }
+        if grant.permission_count() == 0 {
+            let words = "AUTH no authorizations found";
+            return Err(ProtocolError::new(ErrorCode::Unauthorized, words).into());
+        }
+        let response = grant.response();
+        self.respond_json(&response, step)
+            .map_err(|error| ProtocolError::new(ErrorCode::AuthError, format!("AUTH error {error}")))?;
+        Ok(())
+    }
+
+    fn respond_json(&self, response: &impl Serialize, step: &mut Step) -> Result<(), serde_json::Error> {
+        let body = serde_json::to_vec(response)?;
         self.output
             .write(&Frame::Response(body.into()), &mut step.touched);
         Ok(())
@@ -165,15 +302,11 @@ impl Handler {
         channel: &ChannelName,
         step: &mut Step,
     ) -> Result<(), ProtocolError> {
-        self.require(State::Init, "SUB")?;
-        if self.settings.heartbeat_interval.is_none() {
-            return Err(invalid("cannot SUB with heartbeats disabled"));
-        }
         let subscription = self
             .join(topic, channel)
             .map_err(|reached| self.no_room(ErrorCode::SubFailed, "SUB", &reached, step))?;
         if self.subscription.set(subscription).is_err() {
-            return Err(invalid("cannot SUB in current state"));
+            return Err(wrong_state("SUB"));
         }
         self.state = State::Subscribed;
         self.respond(OK, step);
@@ -195,10 +328,6 @@ impl Handler {
     }
 
     fn ready(&self, count: u64, step: &mut Step) -> Result<(), ProtocolError> {
-        // A RDY that crosses the CLS is let pass, as in nsqd.
-        if self.state == State::Closing {
-            return Ok(());
-        }
         let subscription = self.subscription("RDY")?;
         let most = self.config.max_ready_count;
         if count > most {
@@ -237,36 +366,16 @@ impl Handler {
         ProtocolError::new(code, format!("{command} failed {reached}"))
     }
 
-    fn check_delay(&self, delay: Duration) -> Result<(), ProtocolError> {
-        let most = self.config.max_requeue_timeout;
-        if delay > most {
-            return Err(invalid(format!(
-                "DPUB timeout {} out of range 0-{}",
-                delay.as_millis(),
-                most.as_millis()
-            )));
-        }
-        Ok(())
-    }
-
-    fn require(&self, state: State, command: &str) -> Result<(), ProtocolError> {
-        if self.state == state {
-            Ok(())
-        } else {
-            Err(wrong_state(command))
-        }
-    }
-
     fn subscription(&self, command: &str) -> Result<&Subscription, ProtocolError> {
         self.subscription.get().ok_or_else(|| wrong_state(command))
     }
 }
 
-fn invalid(description: impl Into<String>) -> ProtocolError {
+pub(super) fn invalid(description: impl Into<String>) -> ProtocolError {
     ProtocolError::new(ErrorCode::Invalid, description)
 }
 
-fn wrong_state(command: &str) -> ProtocolError {
+pub(super) fn wrong_state(command: impl fmt::Display) -> ProtocolError {
     invalid(format!("cannot {command} in current state"))
 }
 

@@ -4,6 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use almanet_nsq_proto::{ErrorCode, Identify, IdentifyResponse, ProtocolError};
 
+use super::upgrade::{Compression, Upgrade};
 use crate::config::BrokerConfig;
 
 /// The nsqd version whose behaviour this is, and the broker's own.
@@ -20,8 +21,8 @@ const SAMPLE_RATES: RangeInclusive<i64> = 0..=99;
 /// The shortest heartbeat interval and message timeout that a client can ask for, in milliseconds.
 const SHORTEST: i64 = 1000;
 
-/// nsqd's default and maximum. The answer says it although nothing is compressed, as nsqd's does.
-const DEFLATE_LEVEL: i64 = 6;
+/// The level for clients that ask for none.
+const DEFLATE_LEVEL: u8 = 6;
 
 /// What holds for one connection.
 #[derive(Debug, Clone)]
@@ -86,24 +87,53 @@ impl Settings {
         Ok(())
     }
 
-    /// What the client gets to hear when it asked for feature negotiation.
-    pub(super) fn response(&self, config: &BrokerConfig) -> IdentifyResponse {
-        IdentifyResponse {
+    /// What the client gets to hear when it asked for feature negotiation, and what the two then change to.
+    pub(super) fn negotiate(
+        &self,
+        identify: &Identify,
+        config: &BrokerConfig,
+    ) -> Result<(IdentifyResponse, Upgrade), ProtocolError> {
+        let snappy = config.snappy && identify.snappy.unwrap_or(false);
+        let deflate = config.deflate && identify.deflate.unwrap_or(false);
+        // The answer names a level although nothing is compressed, as nsqd's does.
+        let deflate_level = identify
+            .deflate_level
+            .filter(|level| deflate && *level > 0)
+            .map_or(DEFLATE_LEVEL, |level| u8::try_from(level).unwrap_or(u8::MAX))
+            .min(config.max_deflate_level);
+        let compression = match (snappy, deflate) {
+            (true, true) => {
+                return Err(ProtocolError::new(
+                    ErrorCode::IdentifyFailed,
+                    "cannot enable both deflate and snappy compression",
+                ));
+            }
+            (true, false) => Some(Compression::Snappy),
+            (false, true) => Some(Compression::Deflate(deflate_level)),
+            (false, false) => None,
+        };
+        let upgrade = Upgrade {
+            #[cfg(feature = "tls")]
+            tls: config.tls.clone().filter(|_| identify.tls_v1.unwrap_or(false)),
+            compression,
+        };
+        let response = IdentifyResponse {
             max_rdy_count: i64::try_from(config.max_ready_count).unwrap_or(i64::MAX),
             version: VERSION.to_owned(),
             max_msg_timeout: millis(config.max_message_timeout),
             msg_timeout: millis(self.message_timeout),
-            tls_v1: false,
-            deflate: false,
-            deflate_level: DEFLATE_LEVEL,
-            max_deflate_level: DEFLATE_LEVEL,
-            snappy: false,
+            tls_v1: upgrade.has_tls(),
+            deflate,
+            deflate_level: i64::from(deflate_level),
+            max_deflate_level: i64::from(config.max_deflate_level),
+            snappy,
             sample_rate: i64::from(self.sample_rate),
-            auth_required: false,
+            auth_required: config.auth.is_some(),
             output_buffer_size: self.output_buffer_size,
             output_buffer_timeout: self.output_buffer_timeout,
             flushes_when_idle: true,
-        }
+        };
+        Ok((response, upgrade))
     }
 }
 

@@ -24,9 +24,13 @@ const INLINE_FLUSHES: usize = 16;
 /// Whoever has written frames flushes them: without a detour over another task, when the socket takes them. When it
 /// does not, the rest is left to the client's own task ([`work`](Self::work)). Frames that come while somebody is
 /// in the system call are sent by that one afterwards, all together.
+///
+/// When the connection is [upgraded](Self::upgraded), encrypting and compressing are the client's own task's, and
+/// flushing only wakes it.
 #[derive(Debug)]
 pub(crate) struct Output {
-    socket: OwnedWriteHalf,
+    /// `None` when the connection is upgraded: then frames are [taken](Self::take).
+    socket: Option<OwnedWriteHalf>,
     state: Mutex<State>,
     /// Wakes [`work`](Self::work).
     wake: Notify,
@@ -40,6 +44,8 @@ struct State {
     pending: BytesMut,
     /// What is left of the frames that were begun to be sent.
     unsent: BytesMut,
+    /// How many bytes were taken to be sent in another form, and are not sent yet.
+    taken: usize,
     /// Whether somebody is in the system call; both buffers are still theirs to send.
     sending: bool,
     /// Whether the socket takes no more for now.
@@ -61,18 +67,56 @@ pub(super) enum Work {
     AwaitSocket,
     /// Tell the channel that there is room again.
     AnnounceRoom,
+    /// Send what the upgraded connection has [to be taken](Output::take).
+    Deliver,
     /// End the connection.
     End(io::ErrorKind),
 }
 
 impl Output {
-    pub(super) fn new(socket: OwnedWriteHalf) -> Arc<Self> {
+    pub(super) fn plain(socket: OwnedWriteHalf) -> Arc<Self> {
+        Self::new(Some(socket))
+    }
+
+    /// For a connection on which frames travel in another form.
+    pub(super) fn upgraded() -> Arc<Self> {
+        Self::new(None)
+    }
+
+    fn new(socket: Option<OwnedWriteHalf>) -> Arc<Self> {
         Arc::new(Self {
             socket,
             state: Mutex::default(),
             wake: Notify::new(),
             drained: Notify::new(),
         })
+    }
+
+    /// The socket of a plain connection.
+    pub(super) fn into_socket(self) -> Option<OwnedWriteHalf> {
+        self.socket
+    }
+
+    /// Takes what an upgraded connection has to send; `None` when that is nothing.
+    pub(super) fn take(&self) -> Option<BytesMut> {
+        let mut state = self.state.lock();
+        let frames = state.pending.split();
+        if frames.len() > KEPT_CAPACITY {
+            state.pending = BytesMut::new();
+        }
+        state.taken = frames.len();
+        (!frames.is_empty()).then_some(frames)
+    }
+
+    /// Notes that what was [taken](Self::take) is sent.
+    pub(super) fn sent(&self) {
+        let mut state = self.state.lock();
+        state.taken = 0;
+        self.tell_drained(&mut state);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.lock().length() == 0
     }
 
     /// Writes a frame, to be sent at the end of the step.
@@ -128,6 +172,10 @@ impl Output {
         if state.sending || state.broken.is_some() {
             return;
         }
+        let Some(socket) = &self.socket else {
+            self.wake.notify_one();
+            return;
+        };
         for _ in 0..FLUSH_ROUNDS {
             if state.unsent.is_empty() {
                 let State { pending, unsent, .. } = &mut *state;
@@ -141,7 +189,7 @@ impl Output {
             state.sending = true;
             drop(state);
 
-            let written = self.socket.try_write(&bytes);
+            let written = socket.try_write(&bytes);
 
             state = self.state.lock();
             state.sending = false;
@@ -162,12 +210,16 @@ impl Output {
                 break;
             }
         }
+        self.tell_drained(&mut state);
+        if state.needs_task() {
+            self.wake.notify_one();
+        }
+    }
+
+    fn tell_drained(&self, state: &mut State) {
         if state.awaited && state.length() <= FULL / 2 {
             state.awaited = false;
             self.drained.notify_one();
-        }
-        if state.needs_task() {
-            self.wake.notify_one();
         }
     }
 
@@ -190,7 +242,13 @@ impl Output {
                 if state.blocked {
                     return Work::AwaitSocket;
                 }
-                self.send(state);
+                if self.socket.is_none() {
+                    if state.length() > 0 {
+                        return Work::Deliver;
+                    }
+                } else {
+                    self.send(state);
+                }
             }
             self.wake.notified().await;
         }
@@ -220,16 +278,19 @@ impl Output {
     ///
     /// Nothing is lost when the future is dropped.
     pub(super) async fn writable(&self) -> io::Result<()> {
-        self.socket.writable().await
+        match &self.socket {
+            Some(socket) => socket.writable().await,
+            None => Ok(()),
+        }
     }
 
-    /// Sends everything, however often it takes.
+    /// Sends everything on a plain connection, however often it takes.
     ///
     /// # Cancel safety
     ///
     /// What was not sent yet stays.
     pub(super) async fn drain(&self) {
-        loop {
+        while self.socket.is_some() {
             self.flush_blocked();
             {
                 let state = self.state.lock();
@@ -246,7 +307,7 @@ impl Output {
 
 impl State {
     fn length(&self) -> usize {
-        self.pending.len() + self.unsent.len()
+        self.pending.len() + self.unsent.len() + self.taken
     }
 
     /// Whether there is something left that only the client's own task can do.
@@ -270,5 +331,29 @@ impl Touched {
             output.state.lock().touched = false;
             output.wake.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_on_its_way_to_an_upgraded_client_counts_until_it_is_sent() {
+        let output = Output::upgraded();
+        let frame = Frame::Response(vec![b'x'; 64 * 1024].into());
+        let mut touched = Touched::default();
+        while output.offer(&frame, &mut touched) {}
+        touched.flush();
+        let frames = output.take().unwrap();
+        assert!(frames.len() > FULL);
+        let mut touched = Touched::default();
+        assert!(!output.offer(&frame, &mut touched));
+        assert_eq!(output.work().await, Work::Deliver);
+        assert!(!output.is_empty());
+        output.sent();
+        assert_eq!(output.work().await, Work::AnnounceRoom);
+        assert!(output.is_empty());
+        assert!(output.offer(&frame, &mut touched));
     }
 }

@@ -113,3 +113,90 @@ async fn a_body_that_is_no_json_is_refused() {
         client.expect_fatal(&format!("E_BAD_BODY {words}")).await;
     }
 }
+
+#[tokio::test]
+async fn the_answer_is_nsqds_byte_for_byte() {
+    let target = Target::start().await;
+    let default = r#"{"max_rdy_count":2500,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"snappy":false,"sample_rate":0,"auth_required":false,"output_buffer_size":16384,"output_buffer_timeout":250}"#;
+    for (asked, from, to) in [
+        ("", "", ""),
+        (
+            r#","sample_rate":50"#,
+            r#""sample_rate":0"#,
+            r#""sample_rate":50"#,
+        ),
+        (
+            r#","deflate":true,"deflate_level":3"#,
+            r#""deflate":false,"deflate_level":6"#,
+            r#""deflate":true,"deflate_level":3"#,
+        ),
+        // A level without deflate is not looked at.
+        (r#","deflate_level":3"#, "", ""),
+        (r#","snappy":true"#, r#""snappy":false"#, r#""snappy":true"#),
+        (
+            r#","output_buffer_size":-1"#,
+            r#"16384,"output_buffer_timeout":250"#,
+            r#"1,"output_buffer_timeout":0"#,
+        ),
+        (
+            r#","output_buffer_timeout":-1"#,
+            r#""output_buffer_timeout":250"#,
+            r#""output_buffer_timeout":0"#,
+        ),
+        (
+            r#","msg_timeout":1500"#,
+            r#""msg_timeout":60000"#,
+            r#""msg_timeout":1500"#,
+        ),
+        (r#","heartbeat_interval":-1,"tls_v1":true"#, "", ""),
+    ] {
+        let mut client = target.client().await;
+        client
+            .send(&identify(&format!(r#"{{"feature_negotiation":true{asked}}}"#)))
+            .await;
+        let (_, data) = client.frame().await;
+        let answer = String::from_utf8(data).unwrap();
+        // What the embedded broker adds.
+        let own = concat!("+almanet.", env!("CARGO_PKG_VERSION"));
+        let answer = answer
+            .replace(own, "")
+            .replace(r#","flushes_when_idle":true"#, "");
+        assert_eq!(answer, default.replacen(from, to, 1), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_read_as_go_reads_it() {
+    let target = Target::start().await;
+    for body in [
+        "null",
+        "  {} ",
+        r#"{"CLIENT_ID":"x","Sample_Rate":1,"sample_rate":null}"#,
+        r#"{"msg_timeout":999,"msg_timeout":1000}"#,
+        r#"{"nested":{"msg_timeout":[1,2,{}]}}"#,
+    ] {
+        let mut client = target.client().await;
+        client.send(&identify(body)).await;
+        client.expect_response("OK").await;
+    }
+    for body in [
+        "[]",
+        "1",
+        "{}{}",
+        r#"{"client_id":1}"#,
+        r#"{"msg_timeout":"1000"}"#,
+        r#"{"msg_timeout":1000.0}"#,
+        r#"{"msg_timeout":1e3}"#,
+        r#"{"sample_rate":4294967296}"#,
+        r#"{"tls_v1":1}"#,
+    ] {
+        let mut client = target.client().await;
+        client.send(&identify(body)).await;
+        let (kind, data) = client.frame().await;
+        assert_eq!(
+            (kind, data.as_slice()),
+            (1, &b"E_BAD_BODY IDENTIFY failed to decode JSON body"[..]),
+            "{body}"
+        );
+    }
+}

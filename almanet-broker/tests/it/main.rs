@@ -11,13 +11,20 @@
     reason = "a test fails by panicking"
 )]
 
+mod auth_server;
+mod authenticating;
+mod certificates;
+mod compressing;
 mod heartbeat;
 mod identify;
 mod lifecycle;
 mod limits;
+mod packing;
 mod peers;
 mod publish;
 mod refusals;
+mod refusing;
+mod securing;
 mod subscribe;
 mod support;
 mod timeouts;

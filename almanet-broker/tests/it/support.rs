@@ -9,13 +9,15 @@ use std::{
 
 use almanet_broker::{Broker, BrokerConfig};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
+use crate::packing::Packing;
+
 /// Longer than anything takes that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The broker under test.
 pub(crate) struct Target {
@@ -65,6 +67,7 @@ impl Target {
     pub(crate) async fn silent_client(&self) -> Client {
         Client {
             stream: TcpStream::connect(self.addr).await.unwrap(),
+            packing: None,
         }
     }
 
@@ -95,13 +98,26 @@ pub(crate) struct Delivered {
 }
 
 /// A client that knows frames, and nothing else.
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: S,
+    pub(crate) packing: Option<Packing>,
 }
 
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.unwrap();
+        let bytes = match &mut self.packing {
+            Some(packing) => packing.pack(bytes),
+            None => bytes.to_vec(),
+        };
+        self.stream.write_all(&bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
+    async fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        match &mut self.packing {
+            Some(packing) => packing.read_exact(&mut self.stream, bytes).await,
+            None => self.stream.read_exact(bytes).await.map(|_| ()),
+        }
     }
 
     /// Sends PUB and waits for its OK.
@@ -119,10 +135,11 @@ impl Client {
     }
 
     async fn read_frame(&mut self) -> io::Result<(i32, Vec<u8>)> {
-        let size = self.stream.read_i32().await?;
-        let kind = self.stream.read_i32().await?;
+        let mut head = [[0; 4]; 2];
+        self.read_exact(head.as_flattened_mut()).await?;
+        let [size, kind] = head.map(i32::from_be_bytes);
         let mut data = vec![0; usize::try_from(size).unwrap() - 4];
-        self.stream.read_exact(&mut data).await?;
+        self.read_exact(&mut data).await?;
         Ok((kind, data))
     }
 
@@ -149,14 +166,16 @@ impl Client {
 
     pub(crate) async fn expect_close(&mut self) {
         let mut byte = [0];
-        match timeout(PATIENCE, self.stream.read(&mut byte))
+        match timeout(PATIENCE, self.read_exact(&mut byte))
             .await
             .expect("the connection stays open")
         {
-            Ok(0) => {}
-            Ok(_) => panic!("a byte {byte:?} came instead of the end"),
+            Ok(()) => panic!("a byte {byte:?} came instead of the end"),
             // nsqd closes without reading what is left, which resets the connection.
-            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+            Err(error) => assert!(matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+            )),
         }
     }
 

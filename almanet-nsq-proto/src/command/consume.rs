@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 
-use super::{Command, millis, parse::Params, put_number};
+use super::{Command, millis, parse::Params, put_number, quote::Quoted};
 use crate::{
     error::{ErrorCode, ProtocolError},
     message::MessageId,
@@ -49,21 +49,25 @@ pub(super) fn parse_sub(params: &Params<'_>) -> Result<Command, ProtocolError> {
     let [Some(topic), Some(channel)] = [params.get(0), params.get(1)] else {
         return Err(invalid("SUB insufficient number of parameters"));
     };
-    let (topic, channel) = (text(topic), text(channel));
     Ok(Command::Sub {
-        topic: TopicName::new(&topic).map_err(|_| {
+        topic: name(topic, TopicName::new).ok_or_else(|| {
             ProtocolError::new(
                 ErrorCode::BadTopic,
-                format!("SUB topic name {topic:?} is not valid"),
+                format!("SUB topic name {} is not valid", Quoted(topic)),
             )
         })?,
-        channel: ChannelName::new(&channel).map_err(|_| {
+        channel: name(channel, ChannelName::new).ok_or_else(|| {
             ProtocolError::new(
                 ErrorCode::BadChannel,
-                format!("SUB channel name {channel:?} is not valid"),
+                format!("SUB channel name {} is not valid", Quoted(channel)),
             )
         })?,
     })
+}
+
+/// The name that `param` is, if it is one.
+pub(super) fn name<'a, T, E>(param: &'a [u8], new: impl FnOnce(&'a str) -> Result<T, E>) -> Option<T> {
+    str::from_utf8(param).ok().and_then(|text| new(text).ok())
 }
 
 pub(super) fn parse_rdy(params: &Params<'_>) -> Result<Command, ProtocolError> {

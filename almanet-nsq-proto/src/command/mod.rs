@@ -1,8 +1,11 @@
 //! What a client sends: one type for all commands, encoded here, decoded in [`parse`].
 
+mod bodies;
 mod consume;
+mod gate;
 mod parse;
 mod publish;
+mod quote;
 
 use std::time::Duration;
 
@@ -15,6 +18,7 @@ use crate::{
     secret::Secret,
 };
 
+pub use gate::{Admission, Gate, Verb};
 pub use parse::{CommandDecoder, Limits};
 
 /// The four bytes that open every connection, before the first command.

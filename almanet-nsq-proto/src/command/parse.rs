@@ -4,17 +4,23 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{Command, consume, publish};
+use super::{
+    Command,
+    bodies::{self, Scan},
+    consume,
+    gate::{Admission, Gate, Verb},
+    publish,
+};
 use crate::{
     error::{ErrorCode, ProtocolError},
     name::TopicName,
     secret::Secret,
 };
 
-/// The most that a [`CommandDecoder`] takes from a client, in bytes.
+/// The most that a [`CommandDecoder`] takes from a client; sizes are in bytes.
 ///
-/// The defaults are nsqd's: messages of 1 MiB (`--max-msg-size`), bodies of 5 MiB (`--max-body-size`) and lines
-/// of 16 KiB (its read buffer).
+/// The defaults are nsqd's: messages of 1 MiB (`--max-msg-size`), bodies of 5 MiB (`--max-body-size`), delays of an
+/// hour (`--max-req-timeout`) and lines of 16 KiB (its read buffer).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// The longest line: a command and its parameters.
@@ -23,6 +29,8 @@ pub struct Limits {
     pub max_message_size: usize,
     /// The largest body of IDENTIFY, AUTH and MPUB.
     pub max_body_size: usize,
+    /// The longest delay of DPUB.
+    pub max_delay: Duration,
 }
 
 impl Default for Limits {
@@ -31,6 +39,7 @@ impl Default for Limits {
             max_line_length: 16 * 1024,
             max_message_size: 1024 * 1024,
             max_body_size: 5 * 1024 * 1024,
+            max_delay: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -59,7 +68,7 @@ enum Header {
     Identify,
     Auth,
     Pub(TopicName),
-    Mpub(TopicName),
+    Mpub(TopicName, Scan),
     Dpub(TopicName, Duration),
 }
 
@@ -87,9 +96,22 @@ impl CommandDecoder {
     /// [`ProtocolError`], in nsqd's words, when the bytes are no command or are beyond the limits. The error is
     /// always fatal: the decoder does not know where the next command begins.
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Command>, ProtocolError> {
+        self.decode_through(&(), src)
+    }
+
+    /// [`decode`](Self::decode) for a broker that has a say in between.
+    ///
+    /// # Errors
+    ///
+    /// As there, and what `gate` refuses; that is in time for nsqd's order.
+    pub fn decode_through(
+        &mut self,
+        gate: &impl Gate,
+        src: &mut BytesMut,
+    ) -> Result<Option<Command>, ProtocolError> {
         loop {
             match std::mem::replace(&mut self.state, State::Line { scanned: 0 }) {
-                State::Line { scanned } => match self.line(scanned, src)? {
+                State::Line { scanned } => match self.line(gate, scanned, src)? {
                     Some(Line::Whole(command)) => return Ok(Some(command)),
                     Some(Line::Header(header)) => self.state = State::Size(header),
                     None => return Ok(None),
@@ -102,8 +124,11 @@ impl CommandDecoder {
                     let size = self.check_size(&header, src.get_i32())?;
                     self.state = State::Body(header, size);
                 }
-                State::Body(header, size) => {
+                State::Body(mut header, size) => {
                     if src.len() < size {
+                        if let Header::Mpub(_, scan) = &mut header {
+                            scan.advance(src, size, &self.limits)?;
+                        }
                         src.reserve(size - src.len());
                         self.state = State::Body(header, size);
                         return Ok(None);
@@ -115,7 +140,38 @@ impl CommandDecoder {
         }
     }
 
-    fn line(&mut self, scanned: usize, src: &mut BytesMut) -> Result<Option<Line>, ProtocolError> {
+    /// What to refuse when the client sends nothing after `rest`, what it has sent and was not decoded.
+    ///
+    /// That is the body that is missing. A line that was begun is no command yet, and nsqd does not mention it.
+    pub fn cut_off(&self, rest: &[u8]) -> Option<ProtocolError> {
+        let (header, what) = match &self.state {
+            State::Line { .. } => return None,
+            State::Size(header) => (header, "body size"),
+            State::Body(Header::Mpub(_, scan), _) => return Some(scan.missing(rest.len())),
+            State::Body(header, _) => (header, "body"),
+        };
+        let (code, command) = match header {
+            Header::Identify => (ErrorCode::BadBody, "IDENTIFY"),
+            Header::Auth => (ErrorCode::BadBody, "AUTH"),
+            Header::Mpub(..) => (ErrorCode::BadBody, "MPUB"),
+            Header::Pub(_) => (ErrorCode::BadMessage, "PUB"),
+            Header::Dpub(..) => (ErrorCode::BadMessage, "DPUB"),
+        };
+        let message = if code == ErrorCode::BadMessage {
+            "message "
+        } else {
+            ""
+        };
+        let description = format!("{command} failed to read {message}{what}");
+        Some(ProtocolError::new(code, description))
+    }
+
+    fn line(
+        &mut self,
+        gate: &impl Gate,
+        scanned: usize,
+        src: &mut BytesMut,
+    ) -> Result<Option<Line>, ProtocolError> {
         let unread = src.get(scanned..).unwrap_or_default();
         let Some(position) = memchr::memchr(b'\n', unread) else {
             if src.len() > self.limits.max_line_length {
@@ -126,7 +182,45 @@ impl CommandDecoder {
         };
         let line = src.split_to(scanned + position);
         src.advance(1);
-        parse_line(line.strip_suffix(b"\r").unwrap_or(&line)).map(Some)
+        self.parse_line(gate, line.strip_suffix(b"\r").unwrap_or(&line))
+            .map(Some)
+    }
+
+    fn parse_line(&self, gate: &impl Gate, line: &[u8]) -> Result<Line, ProtocolError> {
+        let (word, params) = Params::split(line);
+        let verb = Verb::parse(word);
+        match gate.admit(verb)? {
+            Admission::Read => {}
+            Admission::PassOver => return Ok(Line::Whole(Command::Nop)),
+        }
+        Ok(match verb {
+            Verb::Fin => Line::Whole(consume::parse_fin(&params)?),
+            Verb::Pub => Line::Header(Header::Pub(publish::parse_topic("PUB", &params)?)),
+            Verb::Mpub => {
+                let topic = publish::parse_topic("MPUB", &params)?;
+                gate.admit_mpub(&topic)?;
+                Line::Header(Header::Mpub(topic, Scan::default()))
+            }
+            Verb::Rdy => Line::Whole(consume::parse_rdy(&params)?),
+            Verb::Req => Line::Whole(consume::parse_req(&params)?),
+            Verb::Touch => Line::Whole(consume::parse_touch(&params)?),
+            Verb::Nop => Line::Whole(Command::Nop),
+            Verb::Dpub => {
+                if params.get(1).is_none() {
+                    return Err(consume::invalid("DPUB insufficient number of parameters"));
+                }
+                let topic = publish::parse_topic("DPUB", &params)?;
+                Line::Header(Header::Dpub(topic, publish::parse_delay(&params, &self.limits)?))
+            }
+            Verb::Sub => Line::Whole(consume::parse_sub(&params)?),
+            Verb::Cls => Line::Whole(Command::Cls),
+            Verb::Identify => Line::Header(Header::Identify),
+            Verb::Auth if params.get(0).is_some() => {
+                return Err(consume::invalid("AUTH invalid number of parameters"));
+            }
+            Verb::Auth => Line::Header(Header::Auth),
+            Verb::Unknown(_) => return Err(consume::invalid(format!("invalid command {verb}"))),
+        })
     }
 
     fn check_size(&self, header: &Header, announced: i32) -> Result<usize, ProtocolError> {
@@ -135,7 +229,7 @@ impl CommandDecoder {
             Header::Dpub(..) => publish::check_message_size("DPUB", announced, &self.limits),
             Header::Identify => self.check_body_size("IDENTIFY", announced),
             Header::Auth => self.check_body_size("AUTH", announced),
-            Header::Mpub(_) => self.check_body_size("MPUB", announced),
+            Header::Mpub(..) => self.check_body_size("MPUB", announced),
         }
     }
 
@@ -158,46 +252,13 @@ impl CommandDecoder {
             })?),
             Header::Auth => Command::Auth(Secret::new(body)),
             Header::Pub(topic) => Command::Pub { topic, body },
-            Header::Mpub(topic) => Command::Mpub {
+            Header::Mpub(topic, _) => Command::Mpub {
                 topic,
-                bodies: publish::split_bodies(body, &self.limits)?,
+                bodies: bodies::split(body, &self.limits)?,
             },
             Header::Dpub(topic, delay) => Command::Dpub { topic, delay, body },
         })
     }
-}
-
-fn parse_line(line: &[u8]) -> Result<Line, ProtocolError> {
-    let (name, params) = Params::split(line);
-    Ok(match name {
-        b"FIN" => Line::Whole(consume::parse_fin(&params)?),
-        b"PUB" => Line::Header(Header::Pub(publish::parse_topic("PUB", &params)?)),
-        b"MPUB" => Line::Header(Header::Mpub(publish::parse_topic("MPUB", &params)?)),
-        b"RDY" => Line::Whole(consume::parse_rdy(&params)?),
-        b"REQ" => Line::Whole(consume::parse_req(&params)?),
-        b"TOUCH" => Line::Whole(consume::parse_touch(&params)?),
-        b"NOP" => Line::Whole(Command::Nop),
-        b"DPUB" => {
-            if params.get(1).is_none() {
-                return Err(consume::invalid("DPUB insufficient number of parameters"));
-            }
-            let topic = publish::parse_topic("DPUB", &params)?;
-            Line::Header(Header::Dpub(topic, publish::parse_delay(&params)?))
-        }
-        b"SUB" => Line::Whole(consume::parse_sub(&params)?),
-        b"CLS" => Line::Whole(Command::Cls),
-        b"IDENTIFY" => Line::Header(Header::Identify),
-        b"AUTH" if params.get(0).is_some() => {
-            return Err(consume::invalid("AUTH invalid number of parameters"));
-        }
-        b"AUTH" => Line::Header(Header::Auth),
-        other => {
-            return Err(consume::invalid(format!(
-                "invalid command {}",
-                consume::text(other)
-            )));
-        }
-    })
 }
 
 /// The words of a line after its first.
@@ -225,6 +286,7 @@ mod tests {
             max_line_length: 100,
             max_message_size: 10,
             max_body_size: 60,
+            max_delay: Duration::from_millis(500),
         };
         CommandDecoder::new(limits).decode(&mut BytesMut::from(bytes))
     }
@@ -277,6 +339,20 @@ mod tests {
             ),
             (b"DPUB t\n", "E_INVALID DPUB insufficient number of parameters"),
             (b"DPUB t soon\n", "E_INVALID DPUB could not parse timeout soon"),
+            (b"DPUB t 501\n", "E_INVALID DPUB timeout 501 out of range 0-500"),
+            (
+                b"MPUB t\xff\n",
+                "E_BAD_TOPIC E_BAD_TOPIC MPUB topic name \"t\\xff\" is not valid",
+            ),
+            // Refused before the rest has come.
+            (
+                b"MPUB t\n\0\0\0\x3c\0\0\0\0",
+                "E_BAD_BODY MPUB invalid message count 0",
+            ),
+            (
+                b"MPUB t\n\0\0\0\x3c\0\0\0\x02\0\0\0\x01a\xff\xff\xff\xff",
+                "E_BAD_MESSAGE MPUB invalid message(1) body size -1",
+            ),
             (b"SUB t\n", "E_INVALID SUB insufficient number of parameters"),
             (
                 b"SUB t c!\n",
@@ -303,6 +379,51 @@ mod tests {
         ];
         for (bytes, words) in cases {
             assert_eq!(refusal(bytes), *words, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn nsqd_words_for_what_is_missing() {
+        let cases: &[(&[u8], Option<&str>)] = &[
+            (b"", None),
+            (b"PUB t", None),
+            (
+                b"PUB t\n\0",
+                Some("E_BAD_MESSAGE PUB failed to read message body size"),
+            ),
+            (
+                b"PUB t\n\0\0\0\x05hell",
+                Some("E_BAD_MESSAGE PUB failed to read message body"),
+            ),
+            (
+                b"DPUB t 1\n\0\0\0\x05",
+                Some("E_BAD_MESSAGE DPUB failed to read message body"),
+            ),
+            (
+                b"IDENTIFY\n",
+                Some("E_BAD_BODY IDENTIFY failed to read body size"),
+            ),
+            (b"AUTH\n\0\0\0\x05", Some("E_BAD_BODY AUTH failed to read body")),
+            (b"MPUB t\n\0\0", Some("E_BAD_BODY MPUB failed to read body size")),
+            (
+                b"MPUB t\n\0\0\0\x3c\0",
+                Some("E_BAD_BODY MPUB failed to read message count"),
+            ),
+            (
+                b"MPUB t\n\0\0\0\x3c\0\0\0\x02\0\0\0\x01a\0",
+                Some("E_BAD_MESSAGE MPUB failed to read message(1) body size"),
+            ),
+            (
+                b"MPUB t\n\0\0\0\x3c\0\0\0\x02\0\0\0\x02a",
+                Some("E_BAD_MESSAGE MPUB failed to read message body"),
+            ),
+        ];
+        for (bytes, words) in cases {
+            let mut decoder = CommandDecoder::new(Limits::default());
+            let mut wire = BytesMut::from(*bytes);
+            assert_eq!(decoder.decode(&mut wire), Ok(None), "{}", bytes.escape_ascii());
+            let refusal = decoder.cut_off(&wire).map(|refusal| refusal.to_string());
+            assert_eq!(refusal.as_deref(), *words, "{}", bytes.escape_ascii());
         }
     }
 

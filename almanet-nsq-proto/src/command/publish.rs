@@ -1,14 +1,15 @@
-//! PUB, MPUB and DPUB: the publisher's commands and their bodies.
+//! PUB, MPUB and DPUB: the publisher's commands.
 
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    consume::{invalid, number, text},
+    consume::{invalid, name, number, text},
     millis,
     parse::{Limits, Params},
     put_number, put_size, put_sized,
+    quote::Quoted,
 };
 use crate::{
     error::{ErrorCode, ProtocolError},
@@ -50,23 +51,26 @@ pub(super) fn parse_topic(command: &str, params: &Params<'_>) -> Result<TopicNam
     let topic = params
         .get(0)
         .ok_or_else(|| invalid(format!("{command} insufficient number of parameters")))?;
-    let topic = text(topic);
-    TopicName::new(&topic).map_err(|_| {
-        ProtocolError::new(
-            ErrorCode::BadTopic,
-            format!("{command} topic name {topic:?} is not valid"),
-        )
+    name(topic, TopicName::new).ok_or_else(|| {
+        // nsqd says the code of this one twice.
+        let twice = if command == "MPUB" { "E_BAD_TOPIC " } else { "" };
+        let description = format!("{twice}{command} topic name {} is not valid", Quoted(topic));
+        ProtocolError::new(ErrorCode::BadTopic, description)
     })
 }
 
-/// The delay that `DPUB` names. Its range is the broker's matter, not the syntax's.
-pub(super) fn parse_delay(params: &Params<'_>) -> Result<Duration, ProtocolError> {
+/// The delay that `DPUB` names.
+pub(super) fn parse_delay(params: &Params<'_>, limits: &Limits) -> Result<Duration, ProtocolError> {
     let delay = params
         .get(1)
         .ok_or_else(|| invalid("DPUB insufficient number of parameters"))?;
-    number(delay)
-        .map(Duration::from_millis)
-        .ok_or_else(|| invalid(format!("DPUB could not parse timeout {}", text(delay))))
+    let asked =
+        number(delay).ok_or_else(|| invalid(format!("DPUB could not parse timeout {}", text(delay))))?;
+    let most = millis(limits.max_delay);
+    if asked > most {
+        return Err(invalid(format!("DPUB timeout {asked} out of range 0-{most}")));
+    }
+    Ok(Duration::from_millis(asked))
 }
 
 /// Checks the announced size of the body of `PUB` or `DPUB` (`command`).
@@ -84,46 +88,4 @@ pub(super) fn check_message_size(
         Ok(size) if size > 0 => Ok(size),
         _ => Err(bad(format!("{command} invalid message body size {announced}"))),
     }
-}
-
-/// Takes the body of `MPUB` apart: a count, then each message behind its size.
-pub(super) fn split_bodies(mut body: Bytes, limits: &Limits) -> Result<Vec<Bytes>, ProtocolError> {
-    let bad_body = |description| ProtocolError::new(ErrorCode::BadBody, description);
-    let bad_message = |description| ProtocolError::new(ErrorCode::BadMessage, description);
-
-    if body.len() < 4 {
-        return Err(bad_body("MPUB failed to read message count".to_owned()));
-    }
-    // Each message takes at least five bytes: its size and one byte.
-    let most = (body.len() - 4) / 5;
-    let announced = body.get_i32();
-    let count = usize::try_from(announced)
-        .ok()
-        .filter(|count| (1..=most).contains(count))
-        .ok_or_else(|| bad_body(format!("MPUB invalid message count {announced}")))?;
-
-    let mut bodies = Vec::with_capacity(count);
-    for index in 0..count {
-        if body.len() < 4 {
-            return Err(bad_message(format!(
-                "MPUB failed to read message({index}) body size"
-            )));
-        }
-        let announced = body.get_i32();
-        let size = usize::try_from(announced)
-            .ok()
-            .filter(|size| *size > 0)
-            .ok_or_else(|| bad_message(format!("MPUB invalid message({index}) body size {announced}")))?;
-        if size > limits.max_message_size {
-            return Err(bad_message(format!(
-                "MPUB message too big {size} > {}",
-                limits.max_message_size
-            )));
-        }
-        if size > body.len() {
-            return Err(bad_message("MPUB failed to read message body".to_owned()));
-        }
-        bodies.push(body.split_to(size));
-    }
-    Ok(bodies)
 }

@@ -10,7 +10,6 @@ mod driver;
 mod event;
 mod handshake;
 mod lost;
-mod packing;
 mod pending;
 mod stream;
 mod supervise;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use almanet_nsq_proto::{Packer, Unpacker};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -14,7 +15,6 @@ use tokio::{
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
 
-use super::packing::{Packer, Unpacker};
 use crate::compression::Compression;
 
 /// How much packed input is read at once.
@@ -67,8 +67,12 @@ impl Stream {
 
     /// From here on both directions are compressed; `received` is what the peer has sent of it already.
     pub(super) fn compress(&mut self, compression: Compression, received: BytesMut) {
-        self.source.unpacker = Some(Unpacker::new(compression, received));
-        self.sink.packer = Some(Packer::new(compression));
+        let (unpacker, packer) = match compression {
+            Compression::Snappy => (Unpacker::snappy(received), Packer::snappy()),
+            Compression::Deflate(level) => (Unpacker::deflate(received), Packer::deflate(level.as_u8())),
+        };
+        self.source.unpacker = Some(unpacker);
+        self.sink.packer = Some(packer);
     }
 }
 
@@ -92,8 +96,8 @@ impl Source {
             if let Some(count) = unpacker.unpack(buffer)? {
                 return Ok(count);
             }
-            unpacker.packed.reserve(READ_BYTES);
-            if self.half.read_buf(&mut unpacker.packed).await? == 0 {
+            unpacker.packed().reserve(READ_BYTES);
+            if self.half.read_buf(unpacker.packed()).await? == 0 {
                 return Ok(0);
             }
         }

@@ -30,6 +30,8 @@ mod queueing;
 mod securing;
 mod taking_turns;
 #[cfg(feature = "tls")]
+mod securing_with_broker;
+#[cfg(feature = "tls")]
 mod tls_peer;
 mod too_large;
 mod touching;

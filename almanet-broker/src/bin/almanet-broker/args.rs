@@ -1,6 +1,7 @@
 //! The command line: nsqd's flags, in nsqd's spelling.
 
 use std::{
+    error::Error,
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
     time::Duration,
@@ -9,7 +10,12 @@ use std::{
 use almanet_broker::BrokerConfig;
 use clap::Parser;
 
-use crate::go_duration;
+#[cfg(feature = "tls")]
+use crate::security_args::TlsArgs;
+use crate::{
+    go_duration,
+    security_args::{AuthArgs, CompressionArgs},
+};
 
 /// A broker for one machine that speaks NSQ's TCP protocol. Messages are kept in memory only.
 #[derive(Debug, Parser)]
@@ -46,6 +52,16 @@ pub(crate) struct Args {
     /// Longest heartbeat interval that a client may ask for
     #[arg(long, value_name = "DURATION", default_value = "1m0s", value_parser = go_duration::parse)]
     max_heartbeat_interval: Duration,
+
+    #[command(flatten)]
+    compression: CompressionArgs,
+
+    #[command(flatten)]
+    auth: AuthArgs,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl Args {
@@ -56,8 +72,8 @@ impl Args {
         Self::try_parse_from(program.into_iter().chain(line.map(with_two_dashes)))
     }
 
-    pub(crate) fn into_config(self) -> BrokerConfig {
-        BrokerConfig::default()
+    pub(crate) fn into_config(self) -> Result<BrokerConfig, Box<dyn Error>> {
+        let config = BrokerConfig::default()
             .tcp_address(self.tcp_address)
             .max_message_size(self.max_msg_size)
             .max_body_size(self.max_body_size)
@@ -65,7 +81,11 @@ impl Args {
             .message_timeout(self.msg_timeout)
             .max_message_timeout(self.max_msg_timeout)
             .max_requeue_timeout(self.max_req_timeout)
-            .max_heartbeat_interval(self.max_heartbeat_interval)
+            .max_heartbeat_interval(self.max_heartbeat_interval);
+        let config = self.auth.apply(self.compression.apply(config))?;
+        #[cfg(feature = "tls")]
+        let config = self.tls.apply(config)?;
+        Ok(config)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod go_duration;
+mod security_args;
 
 use std::{
     error::Error,
@@ -50,7 +51,7 @@ fn run() -> ExitCode {
 #[tokio::main]
 async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     let signal = stop_signal()?;
-    let broker = Broker::start(args.into_config()).await?;
+    let broker = Broker::start(args.into_config()?).await?;
     tracing::info!("messages are kept in memory only: what is not consumed is lost when this program ends");
     signal.await;
     tracing::info!("stopping");

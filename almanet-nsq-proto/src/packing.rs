@@ -1,4 +1,4 @@
-//! Compression as a stream: what is written leaves at once, what is read is unpacked piece by piece.
+//! Compression of a connection: what is written leaves at once, what is read is unpacked piece by piece.
 
 use std::{
     io::{self, Read, Write},
@@ -12,8 +12,6 @@ use bytes::{
 use flate2::{Decompress, FlushDecompress, Status, write::DeflateEncoder};
 use snap::{read::FrameDecoder, write::FrameEncoder};
 
-use crate::compression::Compression;
-
 /// How much is unpacked in one go. A frame that is too large is refused by its head, so no more is ever in memory
 /// that the peer did not pay for.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -23,32 +21,43 @@ const CHUNK_HEAD: usize = 4;
 const LARGEST_CHUNK: usize = 4 + 32 + PIECE_BYTES + PIECE_BYTES / 6;
 
 /// Compresses what goes out.
-pub(super) enum Packer {
+pub struct Packer(Encoder);
+
+enum Encoder {
     Snappy(Box<FrameEncoder<Writer<BytesMut>>>),
     Deflate(DeflateEncoder<Writer<BytesMut>>),
 }
 
 impl Packer {
-    pub(super) fn new(compression: Compression) -> Self {
-        let packed = BytesMut::new().writer();
-        match compression {
-            Compression::Snappy => Self::Snappy(Box::new(FrameEncoder::new(packed))),
-            Compression::Deflate(level) => {
-                let level = flate2::Compression::new(u32::from(level.as_u8()));
-                Self::Deflate(DeflateEncoder::new(packed, level))
-            }
-        }
+    /// In snappy's framing format.
+    pub fn snappy() -> Self {
+        Self(Encoder::Snappy(Box::new(FrameEncoder::new(
+            BytesMut::new().writer(),
+        ))))
+    }
+
+    /// In raw deflate, with a level from 1 (fast) to 9 (small).
+    pub fn deflate(level: u8) -> Self {
+        let level = flate2::Compression::new(u32::from(level.min(9)));
+        Self(Encoder::Deflate(DeflateEncoder::new(
+            BytesMut::new().writer(),
+            level,
+        )))
     }
 
     /// Puts the packed form of `buffer` in its place, whole: the peer can unpack all of it.
-    pub(super) fn pack(&mut self, buffer: &mut BytesMut) -> io::Result<()> {
-        match self {
-            Self::Snappy(encoder) => {
+    ///
+    /// # Errors
+    ///
+    /// What the compressing library says. There is nothing that it refuses.
+    pub fn pack(&mut self, buffer: &mut BytesMut) -> io::Result<()> {
+        match &mut self.0 {
+            Encoder::Snappy(encoder) => {
                 encoder.write_all(buffer)?;
                 encoder.flush()?;
                 *buffer = mem::take(encoder.get_mut().get_mut());
             }
-            Self::Deflate(encoder) => {
+            Encoder::Deflate(encoder) => {
                 encoder.write_all(buffer)?;
                 encoder.flush()?;
                 *buffer = mem::take(encoder.get_mut().get_mut());
@@ -56,13 +65,25 @@ impl Packer {
         }
         Ok(())
     }
+
+    /// What says that nothing more will come, as the format has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`pack`](Self::pack).
+    pub fn finish(self) -> io::Result<BytesMut> {
+        match self.0 {
+            Encoder::Snappy(_) => Ok(BytesMut::new()),
+            Encoder::Deflate(encoder) => Ok(encoder.finish()?.into_inner()),
+        }
+    }
 }
 
 /// Decompresses what comes in.
-pub(super) struct Unpacker {
+pub struct Unpacker {
     format: Format,
     /// What was received and not unpacked yet: less than two pieces.
-    pub(super) packed: BytesMut,
+    packed: BytesMut,
     piece: Box<[u8]>,
 }
 
@@ -72,22 +93,38 @@ enum Format {
 }
 
 impl Unpacker {
-    /// Unpacks `packed` and what is appended to it.
-    pub(super) fn new(compression: Compression, packed: BytesMut) -> Self {
+    /// Reads snappy's framing format: `packed`, and what is appended to it.
+    pub fn snappy(packed: BytesMut) -> Self {
+        let decoder = FrameDecoder::new(BytesMut::new().reader());
+        Self::new(Format::Snappy(Box::new(decoder)), packed)
+    }
+
+    /// Reads raw deflate: `packed`, and what is appended to it.
+    pub fn deflate(packed: BytesMut) -> Self {
+        Self::new(Format::Deflate(Decompress::new(false)), packed)
+    }
+
+    fn new(format: Format, packed: BytesMut) -> Self {
         Self {
-            format: match compression {
-                Compression::Snappy => Format::Snappy(Box::new(FrameDecoder::new(BytesMut::new().reader()))),
-                Compression::Deflate(_) => Format::Deflate(Decompress::new(false)),
-            },
+            format,
             packed,
             piece: vec![0; PIECE_BYTES].into_boxed_slice(),
         }
     }
 
+    /// Where to append what was received.
+    pub fn packed(&mut self) -> &mut BytesMut {
+        &mut self.packed
+    }
+
     /// Appends the next piece to `unpacked`, of at most 64 KiB, and returns its size.
     ///
     /// 0 at the end of the stream; `None` where more has to be received first.
-    pub(super) fn unpack(&mut self, unpacked: &mut BytesMut) -> io::Result<Option<usize>> {
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidData`] or what the library says, when what was received is not of the format.
+    pub fn unpack(&mut self, unpacked: &mut BytesMut) -> io::Result<Option<usize>> {
         let size = match &mut self.format {
             Format::Snappy(decoder) => unsnap(decoder, &mut self.packed, &mut self.piece)?,
             Format::Deflate(inflater) => inflate(inflater, &mut self.packed, &mut self.piece)?,
@@ -150,9 +187,13 @@ fn inflate(inflater: &mut Decompress, packed: &mut BytesMut, piece: &mut [u8]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compression::DeflateLevel;
 
-    const BOTH: [Compression; 2] = [Compression::Snappy, Compression::Deflate(DeflateLevel::FASTEST)];
+    type Both = (fn() -> Packer, fn(BytesMut) -> Unpacker);
+
+    const BOTH: [Both; 2] = [
+        (Packer::snappy, Unpacker::snappy),
+        (|| Packer::deflate(1), Unpacker::deflate),
+    ];
 
     fn packed(packer: &mut Packer, bytes: &[u8]) -> BytesMut {
         let mut buffer = BytesMut::from(bytes);
@@ -164,7 +205,7 @@ mod tests {
     fn unpacked(unpacker: &mut Unpacker, wire: &[u8], step: usize) -> io::Result<BytesMut> {
         let mut all = BytesMut::new();
         for bytes in wire.chunks(step) {
-            unpacker.packed.extend_from_slice(bytes);
+            unpacker.packed().extend_from_slice(bytes);
             while let Some(size) = unpacker.unpack(&mut all)? {
                 assert!(size <= PIECE_BYTES, "{size} bytes at once");
                 if size == 0 {
@@ -184,10 +225,10 @@ mod tests {
 
     #[test]
     fn each_write_can_be_read_at_once_however_it_is_cut() {
-        for compression in BOTH {
+        for (packer, unpacker) in BOTH {
             for step in [1, 7, 100_000] {
-                let mut packer = Packer::new(compression);
-                let mut unpacker = Unpacker::new(compression, BytesMut::new());
+                let mut packer = packer();
+                let mut unpacker = unpacker(BytesMut::new());
                 for bytes in [&b"OK"[..], &text(), b"x"] {
                     let wire = packed(&mut packer, bytes);
                     assert_eq!(unpacked(&mut unpacker, &wire, step).unwrap(), bytes);
@@ -198,51 +239,51 @@ mod tests {
 
     #[test]
     fn texts_shrink() {
-        for compression in BOTH {
+        for (packer, _) in BOTH {
             let text = text();
-            let size = packed(&mut Packer::new(compression), &text).len();
+            let size = packed(&mut packer(), &text).len();
             assert!(size < text.len(), "{size} of {}", text.len());
         }
     }
 
     #[test]
     fn garbage_is_an_error() {
-        for compression in BOTH {
-            let mut unpacker = Unpacker::new(compression, BytesMut::new());
+        for (_, unpacker) in BOTH {
+            let mut unpacker = unpacker(BytesMut::new());
             let garbage = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-            assert!(unpacked(&mut unpacker, garbage, 1).is_err(), "{compression:?}");
+            assert!(unpacked(&mut unpacker, garbage, 1).is_err());
         }
     }
 
     #[test]
     fn a_snappy_chunk_that_is_too_large_is_refused_before_it_is_there() {
-        let mut unpacker = Unpacker::new(Compression::Snappy, BytesMut::new());
+        let mut unpacker = Unpacker::snappy(BytesMut::new());
         let error = unpacked(&mut unpacker, b"\xff\x06\0\0sNaPpY\xfe\xff\xff\xff", 100).unwrap_err();
         assert!(error.to_string().contains("16777215 bytes"), "{error}");
     }
 
     #[test]
     fn a_snappy_chunk_with_a_wrong_checksum_is_refused() {
-        let mut wire = packed(&mut Packer::new(Compression::Snappy), b"OK");
+        let mut wire = packed(&mut Packer::snappy(), b"OK");
         *wire.last_mut().unwrap() ^= 1;
-        let mut unpacker = Unpacker::new(Compression::Snappy, BytesMut::new());
+        let mut unpacker = Unpacker::snappy(BytesMut::new());
         assert!(unpacked(&mut unpacker, &wire, 100).is_err());
     }
 
     #[test]
     fn skippable_snappy_chunks_are_skipped() {
         let mut wire = b"\xff\x06\0\0sNaPpY\xfe\x02\0\0..\x80\x01\0\0.".to_vec();
-        wire.extend_from_slice(&packed(&mut Packer::new(Compression::Snappy), b"OK"));
-        let mut unpacker = Unpacker::new(Compression::Snappy, BytesMut::new());
+        wire.extend_from_slice(&packed(&mut Packer::snappy(), b"OK"));
+        let mut unpacker = Unpacker::snappy(BytesMut::new());
         assert_eq!(unpacked(&mut unpacker, &wire, 1).unwrap(), &b"OK"[..]);
     }
 
     #[test]
     fn a_deflate_stream_can_end() {
-        let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(b"bye").unwrap();
-        let wire = encoder.finish().unwrap();
-        let mut unpacker = Unpacker::new(Compression::Deflate(DeflateLevel::default()), BytesMut::new());
+        let mut packer = Packer::deflate(1);
+        let mut wire = packed(&mut packer, b"bye");
+        wire.extend_from_slice(&packer.finish().unwrap());
+        let mut unpacker = Unpacker::deflate(BytesMut::new());
         assert_eq!(unpacked(&mut unpacker, &wire, 100).unwrap(), &b"bye"[..]);
         assert_eq!(unpacker.unpack(&mut BytesMut::new()).unwrap(), Some(0));
     }
