@@ -7,6 +7,7 @@ mod errors;
 mod events;
 mod faults;
 mod macros;
+mod proxy;
 mod restart;
 mod shutdown;
 mod wire;
