@@ -3,10 +3,12 @@
 mod bad_input;
 mod call;
 mod compose;
+mod cut_off;
 mod errors;
 mod events;
 mod faults;
 mod macros;
+mod nsq;
 mod proxy;
 mod restart;
 mod shutdown;

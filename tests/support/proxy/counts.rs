@@ -15,6 +15,8 @@ pub struct Counts {
     pub to_broker: u64,
     /// Bytes that the broker sent and that were handed on; what was injected is not among them.
     pub to_client: u64,
+    /// Bytes that were read and thrown away, in either direction.
+    pub swallowed: u64,
     /// Frames that were injected, in each connection counted anew.
     pub injected: u64,
 }

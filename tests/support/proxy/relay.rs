@@ -191,6 +191,9 @@ impl Pump<'_> {
                 return Ok(());
             }
             if way.flow == Flow::Swallowed {
+                self.shared
+                    .counts
+                    .send_modify(|counts| counts.swallowed += count as u64);
                 continue;
             }
             let (passed, cut) = self.shared.pass(self.direction, count);
