@@ -307,6 +307,14 @@ mod tests {
     }
 
     #[test]
+    fn several_messages_that_leave_bytes_over_are_refused_whole() {
+        assert_eq!(
+            refusal(b"MPUB t\n\0\0\0\x0b\0\0\0\x01\0\0\0\x01abc"),
+            "E_BAD_BODY MPUB 2 bytes after the last message"
+        );
+    }
+
+    #[test]
     fn a_carriage_return_before_the_line_feed_is_taken() {
         assert_eq!(decode(b"NOP\r\n"), Ok(Some(Command::Nop)));
         let id = MessageId::new(*b"0123456789abcdef");

@@ -125,5 +125,12 @@ pub(super) fn split_bodies(mut body: Bytes, limits: &Limits) -> Result<Vec<Bytes
         }
         bodies.push(body.split_to(size));
     }
+    // nsqd takes the rest for the next command, which ends the connection after the publish was confirmed.
+    if !body.is_empty() {
+        return Err(bad_body(format!(
+            "MPUB {} bytes after the last message",
+            body.len()
+        )));
+    }
     Ok(bodies)
 }
