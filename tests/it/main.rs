@@ -3,12 +3,15 @@
 mod bad_input;
 mod call;
 mod compose;
+mod cut_off;
 mod discovery;
 mod errors;
 mod events;
 mod faults;
 mod lookupd;
 mod macros;
+mod nsq;
+mod proxy;
 mod restart;
 mod shutdown;
 mod wire;

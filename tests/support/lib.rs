@@ -1,4 +1,7 @@
-//! What the integration tests share: a broker to test against, a procedure to call, and names that no two tests share.
+//! What the integration tests share: a broker to test against, a proxy that does harm to the way there, a procedure to
+//! call, and names that no two tests share.
+
+pub mod proxy;
 
 use std::convert::Infallible;
 

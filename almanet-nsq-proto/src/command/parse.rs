@@ -173,14 +173,15 @@ impl CommandDecoder {
         src: &mut BytesMut,
     ) -> Result<Option<Line>, ProtocolError> {
         let unread = src.get(scanned..).unwrap_or_default();
-        let Some(position) = memchr::memchr(b'\n', unread) else {
-            if src.len() > self.limits.max_line_length {
-                return Err(consume::invalid("failed to read command: line too long"));
-            }
+        let end = memchr::memchr(b'\n', unread).map(|position| scanned + position);
+        if end.unwrap_or(src.len()) > self.limits.max_line_length {
+            return Err(consume::invalid("failed to read command: line too long"));
+        }
+        let Some(end) = end else {
             self.state = State::Line { scanned: src.len() };
             return Ok(None);
         };
-        let line = src.split_to(scanned + position);
+        let line = src.split_to(end);
         src.advance(1);
         self.parse_line(gate, line.strip_suffix(b"\r").unwrap_or(&line))
             .map(Some)
@@ -298,10 +299,12 @@ mod tests {
     #[test]
     fn nsqd_words_for_what_is_wrong() {
         let long = [b'x'; 101];
+        let long_and_ended = [&long[..], b"\n"].concat();
         let cases: &[(&[u8], &str)] = &[
             (b"HELLO\n", "E_INVALID invalid command HELLO"),
             (b"\n", "E_INVALID invalid command "),
             (&long, "E_INVALID failed to read command: line too long"),
+            (&long_and_ended, "E_INVALID failed to read command: line too long"),
             (b"PUB\n", "E_INVALID PUB insufficient number of parameters"),
             (b"PUB two$\n", "E_BAD_TOPIC PUB topic name \"two$\" is not valid"),
             (

@@ -28,9 +28,9 @@ mod publishing_onward;
 mod queueing;
 #[cfg(feature = "tls")]
 mod securing;
-mod taking_turns;
 #[cfg(feature = "tls")]
 mod securing_with_broker;
+mod taking_turns;
 #[cfg(feature = "tls")]
 mod tls_peer;
 mod too_large;

@@ -1,0 +1,200 @@
+//! The books on numbered messages: what became of each publish, and what came of it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use almanet_nsq::PublishError;
+use tokio::sync::watch;
+
+/// What a publisher was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Confirmed,
+    /// It may have happened or not.
+    Unconfirmed,
+    /// It has not happened.
+    Failed,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// How often brokers had been replaced when its publishing began.
+    era: u32,
+    outcome: Option<Outcome>,
+    /// The attempt that the broker counted, for each time that it was delivered.
+    attempts: Vec<u16>,
+}
+
+/// How far it has got, for those who wait for that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    pub(super) confirmed: u64,
+    pub(super) failed: u64,
+    pub(super) consumed: u64,
+    /// Confirmed and not consumed yet.
+    pub(super) owed: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    entries: Mutex<HashMap<u64, Entry>>,
+    era: watch::Sender<u32>,
+    pub(super) progress: watch::Sender<Progress>,
+}
+
+impl Ledger {
+    /// The number of the next message.
+    pub(super) fn begin(&self) -> u64 {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = entries.len() as u64;
+        let era = *self.era.borrow();
+        entries.insert(
+            number,
+            Entry {
+                era,
+                ..Entry::default()
+            },
+        );
+        number
+    }
+
+    /// Brokers that keep messages in memory have been replaced.
+    pub(super) fn begin_era(&self) {
+        self.era.send_modify(|era| *era += 1);
+    }
+
+    pub(super) fn published(&self, number: u64, result: &Result<(), PublishError>) {
+        let outcome = match result {
+            Ok(()) => Outcome::Confirmed,
+            Err(PublishError::Unconfirmed { .. }) => Outcome::Unconfirmed,
+            Err(_) => Outcome::Failed,
+        };
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.get_mut(&number).expect("it was begun");
+        entry.outcome = Some(outcome);
+        let is_consumed = !entry.attempts.is_empty();
+        self.progress.send_modify(|progress| match outcome {
+            Outcome::Confirmed => {
+                progress.confirmed += 1;
+                progress.owed += u64::from(!is_consumed);
+            }
+            Outcome::Unconfirmed | Outcome::Failed => progress.failed += 1,
+        });
+    }
+
+    pub(super) fn consumed(&self, number: u64, attempts: u16) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.get_mut(&number).expect("what is consumed was published");
+        entry.attempts.push(attempts);
+        let pays = entry.attempts.len() == 1 && entry.outcome == Some(Outcome::Confirmed);
+        self.progress.send_modify(|progress| {
+            progress.consumed += 1;
+            progress.owed -= u64::from(pays);
+        });
+    }
+
+    pub(super) fn balance(&self) -> Balance {
+        let current = *self.era.borrow();
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut balance = Balance::default();
+        for entry in entries.values() {
+            let times = entry.attempts.len();
+            match entry.outcome {
+                None => balance.unanswered += 1,
+                Some(Outcome::Confirmed) => {
+                    balance.confirmed += 1;
+                    let place = match entry.era == current {
+                        true => &mut balance.missing,
+                        false => &mut balance.gone_with_a_broker,
+                    };
+                    *place += usize::from(times == 0);
+                }
+                Some(Outcome::Unconfirmed) => {
+                    balance.unconfirmed += 1;
+                    balance.unconfirmed_and_consumed += usize::from(times > 0);
+                }
+                Some(Outcome::Failed) => {
+                    balance.failed += 1;
+                    balance.failed_and_consumed += usize::from(times > 0);
+                }
+            }
+            balance.consumed += usize::from(times > 0);
+            balance.redelivered += times.saturating_sub(1);
+            // The broker counts deliveries. A second one that it calls the first is a message that it has twice.
+            let firsts = entry.attempts.iter().filter(|attempt| **attempt == 1).count();
+            balance.doubled += firsts.saturating_sub(1);
+        }
+        balance
+    }
+}
+
+/// What it comes to in the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Balance {
+    pub(super) confirmed: usize,
+    pub(super) unconfirmed: usize,
+    pub(super) failed: usize,
+    /// Publishes that never returned.
+    pub(super) unanswered: usize,
+    /// Distinct messages that were consumed.
+    pub(super) consumed: usize,
+    pub(super) unconfirmed_and_consumed: usize,
+    pub(super) failed_and_consumed: usize,
+    /// Confirmed and never consumed, by brokers that are still there.
+    pub(super) missing: usize,
+    /// The same, by a broker that has been replaced and kept its messages in memory.
+    pub(super) gone_with_a_broker: usize,
+    /// Deliveries after the first.
+    pub(super) redelivered: usize,
+    /// Those among them that the broker takes for another message.
+    pub(super) doubled: usize,
+}
+
+impl Balance {
+    /// What NSQ and this client promise, however often connections are lost. Prints the counts.
+    ///
+    /// `redelivered` is how many messages can have been on connections that were lost, or waited too long.
+    pub(super) fn check(&self, name: &str, redelivered: usize) {
+        println!("{name}: {self}");
+        assert!(
+            self.confirmed > 0 && self.consumed > 0,
+            "nothing was tested: {self}"
+        );
+        assert_eq!(self.unanswered, 0, "publishes that never returned: {self}");
+        assert_eq!(
+            self.missing, 0,
+            "confirmed publishes that were never consumed: {self}"
+        );
+        assert_eq!(
+            self.failed_and_consumed, 0,
+            "consumed although said not to be sent: {self}"
+        );
+        assert_eq!(self.doubled, 0, "published twice: {self}");
+        assert!(
+            self.redelivered <= redelivered,
+            "at most {redelivered} can have been lost on their way: {self}"
+        );
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} confirmed, {} unconfirmed ({} of them consumed), {} failed; {} consumed, {} redelivered, {} doubled, \
+             {} missing, {} gone with a broker",
+            self.confirmed,
+            self.unconfirmed,
+            self.unconfirmed_and_consumed,
+            self.failed,
+            self.consumed,
+            self.redelivered,
+            self.doubled,
+            self.missing,
+            self.gone_with_a_broker,
+        )
+    }
+}

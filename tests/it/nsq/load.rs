@@ -1,0 +1,110 @@
+//! Publishers and consumers that work until they are told to stop, and books of what they did.
+
+use std::sync::Arc;
+
+use almanet_nsq::{Consumer, Producer, TopicName};
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ledger::{Balance, Ledger, Progress},
+    soon,
+};
+
+/// How many publish at a time through one producer.
+const PUBLISHERS: usize = 8;
+
+pub(super) struct Load {
+    pub(super) topic: TopicName,
+    ledger: Arc<Ledger>,
+    publishing: JoinSet<()>,
+    consuming: JoinSet<()>,
+    publish_no_more: CancellationToken,
+    consume_no_more: CancellationToken,
+}
+
+impl Load {
+    pub(super) fn new(topic: TopicName) -> Self {
+        Self {
+            topic,
+            ledger: Arc::default(),
+            publishing: JoinSet::new(),
+            consuming: JoinSet::new(),
+            publish_no_more: CancellationToken::new(),
+            consume_no_more: CancellationToken::new(),
+        }
+    }
+
+    /// Publishes through this producer, several messages at a time and one after the other.
+    pub(super) fn publish(&mut self, producer: Producer) {
+        for _ in 0..PUBLISHERS {
+            let (ledger, topic, producer) = (Arc::clone(&self.ledger), self.topic.clone(), producer.clone());
+            let stop = self.publish_no_more.clone();
+            self.publishing.spawn(async move {
+                while !stop.is_cancelled() {
+                    let number = ledger.begin();
+                    let result = producer.publish(&topic, Bytes::from(number.to_string())).await;
+                    ledger.published(number, &result);
+                }
+            });
+        }
+    }
+
+    /// Takes and finishes what this consumer gets.
+    pub(super) fn consume(&mut self, mut consumer: Consumer) {
+        let (ledger, stop) = (Arc::clone(&self.ledger), self.consume_no_more.clone());
+        self.consuming.spawn(async move {
+            loop {
+                let delivery = tokio::select! {
+                    delivery = consumer.recv() => delivery.expect("the runtime runs"),
+                    () = stop.cancelled() => break,
+                };
+                let number = std::str::from_utf8(delivery.body()).unwrap().parse().unwrap();
+                ledger.consumed(number, delivery.attempts());
+                // On a connection that is gone the message comes again.
+                let _ = delivery.finish();
+            }
+            consumer.close().await;
+        });
+    }
+
+    /// Brokers that keep messages in memory have been replaced by others.
+    pub(super) fn brokers_were_replaced(&self) {
+        self.ledger.begin_era();
+    }
+
+    /// Waits until the load has got so far.
+    pub(super) async fn until(&self, is_so: impl FnMut(&Progress) -> bool) -> Progress {
+        let mut progress = self.ledger.progress.subscribe();
+        let reached = soon(progress.wait_for(is_so)).await;
+        *reached.expect("the ledger has the sender")
+    }
+
+    /// Waits for so many confirmations and so many deliveries from now on.
+    pub(super) async fn goes_on(&self, messages: u64) {
+        let now = *self.ledger.progress.borrow();
+        self.until(|later| {
+            later.confirmed >= now.confirmed + messages && later.consumed >= now.consumed + messages
+        })
+        .await;
+    }
+
+    /// Publishes no more, waits until all publishes have returned and what was confirmed has come, and draws up the
+    /// balance. Only what a replaced broker took with it need not come.
+    pub(super) async fn settle(mut self) -> Balance {
+        self.publish_no_more.cancel();
+        while let Some(done) = soon(self.publishing.join_next()).await {
+            done.unwrap();
+        }
+        let mut progress = self.ledger.progress.subscribe();
+        let all_came = progress.wait_for(|now| now.owed == 0 || self.ledger.balance().missing == 0);
+        // What does not come is in the balance.
+        let _ = tokio::time::timeout(super::PATIENCE, all_came).await;
+        self.consume_no_more.cancel();
+        while let Some(done) = soon(self.consuming.join_next()).await {
+            done.unwrap();
+        }
+        self.ledger.balance()
+    }
+}

@@ -1,0 +1,88 @@
+//! What `almanet-nsq` makes of faults between it and a broker that is real, over the embedded one or the nsqd that
+//! `ALMANET_TEST_NSQD` names.
+//!
+//! Where each fault is shown (`almanet-nsq/tests/it` has the scripted peers):
+//!
+//! | fault | here | in `almanet-nsq/tests/it` |
+//! |---|---|---|
+//! | the broker is killed and restarted under load | [`restart`] | `queueing` |
+//! | cut in the middle of a frame, both directions | [`cuts`]; of a call: `cut_off` | `publishing`, `merging` |
+//! | a stalled peer, noticed within two heartbeats | [`silence`] | `connecting` (paused clock), `securing` |
+//! | a slow reader, a dribbling network | [`slow`] | `connecting`, `consuming` |
+//! | fatal and non-fatal error frames | [`errors`] | `publishing`, `consuming` |
+//! | TLS: wrong authority, wrong name, expired | | `trusting`, `securing` |
+//! | AUTH refused, and expired | | `authenticating` |
+//! | lookupd: garbage, slow, silent | | `lookup` |
+//! | two nodes of which one dies | [`nodes`]; for calls: `cut_off` | `consuming` |
+//! | any of these in any order | [`schedule`] | |
+
+mod cuts;
+mod errors;
+mod ledger;
+mod load;
+mod nodes;
+mod restart;
+mod schedule;
+mod silence;
+mod slow;
+
+use std::time::Duration;
+
+use almanet_nsq::{
+    ChannelName, ConnectionConfig, Consumer, ConsumerConfig, Delivery, Producer, ProducerConfig, TopicName,
+};
+use almanet_tests::unique;
+use tokio::time::timeout;
+
+/// Longer than anything here takes, so that a test that would hang fails instead.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How many messages a consumer here may hold.
+const MAX_IN_FLIGHT: usize = 64;
+/// The shortest that nsqd grants. It gives the messages of a lost connection out again only after this.
+const MSG_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Waits for what must happen.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it never happened")
+}
+
+fn unique_topic() -> TopicName {
+    TopicName::new(unique("test.faults")).unwrap()
+}
+
+/// Reconnects fast, so that tests do not wait.
+fn quick() -> ConnectionConfig {
+    ConnectionConfig::default()
+        .connect_timeout(Duration::from_secs(1))
+        .reconnect_delay(Duration::from_millis(1)..=Duration::from_millis(50))
+}
+
+async fn producer(address: impl Into<String>) -> Producer {
+    let config = ProducerConfig::default()
+        .connection(quick())
+        .publish_timeout(Duration::from_secs(5));
+    soon(Producer::connect(address, config)).await.unwrap()
+}
+
+async fn consumer(addresses: impl IntoIterator<Item = String>, topic: &TopicName) -> Consumer {
+    consumer_with(addresses, topic, quick()).await
+}
+
+async fn consumer_with(
+    addresses: impl IntoIterator<Item = String>,
+    topic: &TopicName,
+    connection: ConnectionConfig,
+) -> Consumer {
+    let config = ConsumerConfig::default()
+        .connection(connection)
+        .max_in_flight(MAX_IN_FLIGHT)
+        .msg_timeout(MSG_TIMEOUT)
+        .close_timeout(Duration::from_secs(2));
+    let channel = ChannelName::new("test").unwrap();
+    let connecting = Consumer::connect(addresses, topic.clone(), channel, config);
+    soon(connecting).await.unwrap()
+}
+
+async fn next(consumer: &mut Consumer) -> Delivery {
+    soon(consumer.recv()).await.unwrap()
+}

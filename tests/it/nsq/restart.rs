@@ -1,0 +1,60 @@
+//! A broker that is killed and restarted under load.
+
+use std::net::SocketAddr;
+
+use almanet::{Broker, BrokerConfig};
+use almanet_tests::proxy::{Cut, Proxy};
+
+use super::{MAX_IN_FLIGHT, consumer, load::Load, producer, unique_topic};
+
+/// These tests stop their broker, so they always have one of their own.
+async fn broker_at(address: SocketAddr) -> Broker {
+    Broker::start(BrokerConfig::default().tcp_address(address))
+        .await
+        .expect("an embedded broker")
+}
+
+#[tokio::test]
+async fn a_broker_that_is_restarted_under_load_loses_only_what_it_had_in_memory() {
+    const RESTARTS: usize = 3;
+    let mut broker = broker_at(([127, 0, 0, 1], 0).into()).await;
+    let address = broker.tcp_addr();
+    let mut load = Load::new(unique_topic());
+    load.consume(consumer([address.to_string()], &load.topic).await);
+    load.publish(producer(address.to_string()).await);
+    load.goes_on(500).await;
+    for _ in 0..RESTARTS {
+        broker.stop().await;
+        broker = broker_at(address).await;
+        load.brokers_were_replaced();
+        load.goes_on(500).await;
+    }
+    let balance = load.settle().await;
+    balance.check("a broker restarted under load", 0);
+    // What a broker confirmed and had not delivered, or had not been told to be done: what 8 publishers at a time
+    // and one consumer can have left there.
+    let left = RESTARTS * (MAX_IN_FLIGHT + 8);
+    assert!(balance.gone_with_a_broker <= left, "more than {left}: {balance}");
+}
+
+#[tokio::test]
+async fn a_broker_that_is_replaced_by_another_is_left_for_it() {
+    let first = broker_at(([127, 0, 0, 1], 0).into()).await;
+    let second = broker_at(([127, 0, 0, 1], 0).into()).await;
+    let proxy = Proxy::to(first.tcp_addr().to_string()).await;
+    let mut load = Load::new(unique_topic());
+    load.consume(consumer([proxy.address()], &load.topic).await);
+    load.publish(producer(proxy.address()).await);
+    load.goes_on(200).await;
+    // Killed: no farewell, and nobody there for a while.
+    proxy.refuse(true);
+    proxy.cut(Cut::Reset);
+    first.stop().await;
+    proxy.until(|counts| counts.refused >= 3).await;
+    proxy.point_to(second.tcp_addr().to_string());
+    load.brokers_were_replaced();
+    proxy.refuse(false);
+    load.goes_on(500).await;
+    let balance = load.settle().await;
+    balance.check("a broker replaced under load", 0);
+}
