@@ -169,3 +169,18 @@ async fn a_wrong_address_is_one_clear_line() {
         );
     }
 }
+
+#[tokio::test]
+async fn middleware_lets_only_those_with_a_token_pass() {
+    let output = output(example("middleware")).await;
+    assert_eq!(
+        text(&output.stdout),
+        "with a token     the balance of alice is 100\n\
+         without one      authorization is missing: send `Bearer <token>`\n\
+         of another       bob may not see the account of alice\n\
+         one at a time    net.example.accounts.balance was not run: the service runs all the calls that it may run at once\n",
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(output.status.success());
+}

@@ -47,6 +47,7 @@
 //!   [`consume`](Session::consume), [`leave`](Session::leave).
 //! - [`macro@service`] and [`macro@procedure`]: the two attributes, their options and what they generate.
 //! - [`Service`]: [`start`](Service::start) it on a session, or [`serve`](Service::serve) until the process is stopped.
+//! - [`layer`]: middleware around procedures, and around the calls of a session.
 //! - [`CallError`]: everything that can become of a call; [`RpcError`](macro@RpcError): errors of your own.
 //!
 //! # Cargo features
@@ -63,6 +64,7 @@ mod session;
 mod uri;
 mod wire;
 
+pub mod layer;
 pub mod transport;
 
 #[cfg(feature = "embedded")]
@@ -75,7 +77,7 @@ pub use event::{Consumer, Event, Received, Undecodable};
 pub use id::{Id, InvalidId};
 pub use macros::{Event, RpcError, procedure, service};
 pub use service::{Context, Handler, Procedure, ProcedureOptions, Request, Service, ServiceHandle};
-pub use session::{Call, Session, SessionBuilder};
+pub use session::{Call, Caller, OutgoingCall, Session, SessionBuilder};
 pub use uri::{InvalidUri, Uri};
 pub use wire::{Codec, DecodeError, EncodeError, EnvelopeError, Headers, Invocation, Payload, Reply};
 
@@ -91,3 +93,8 @@ pub mod __private {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The snippets of the guides compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/middleware.md")]
+struct Middleware;

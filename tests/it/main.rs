@@ -8,6 +8,7 @@ mod discovery;
 mod errors;
 mod events;
 mod faults;
+mod layers;
 mod lookupd;
 mod macros;
 mod nsq;

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use almanet_nsq::InvalidName;
 
 use crate::{
-    error::remote::RemoteError,
+    error::remote::{RemoteError, RpcError},
     transport::{PublishError, SubscribeError, TransportConnectError},
     uri::{InvalidUri, Uri},
     wire::{DecodeError, EncodeError},
@@ -71,6 +71,23 @@ pub enum CallError<E: std::error::Error + 'static = RemoteError> {
         /// How long the caller waited.
         waited: Duration,
     },
+    /// The instance that got the call had too much to do, and did not run it.
+    #[error("{procedure} was not run: {reason}")]
+    Overloaded {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// What there was too much of, in the callee's words.
+        reason: String,
+    },
+    /// A [layer](crate::SessionBuilder::layer) of this session stopped the call.
+    #[error("a layer of the session stopped the call of {procedure}")]
+    Layer {
+        /// The procedure that was to be called.
+        procedure: Uri,
+        /// What the layer says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The name of the procedure is not valid.
     #[error(transparent)]
     InvalidUri(#[from] InvalidUri),
@@ -113,6 +130,31 @@ pub enum CallError<E: std::error::Error + 'static = RemoteError> {
     /// The session has been left.
     #[error("the session has been left: connect a new one")]
     SessionLeft,
+}
+
+impl CallError {
+    /// The same error for a caller who knows the procedure's own errors as `E`.
+    pub(crate) fn typed<E: RpcError>(self, procedure: Uri) -> CallError<E> {
+        match self {
+            Self::Remote(error) => match E::from_remote(error) {
+                Ok(error) => CallError::Remote(error),
+                Err(error) => CallError::Unexpected { procedure, error },
+            },
+            Self::Unexpected { procedure, error } => CallError::Unexpected { procedure, error },
+            Self::InvalidPayload { procedure, reason } => CallError::InvalidPayload { procedure, reason },
+            Self::InvalidReturn { procedure, reason } => CallError::InvalidReturn { procedure, reason },
+            Self::Internal { procedure } => CallError::Internal { procedure },
+            Self::Timeout { procedure, waited } => CallError::Timeout { procedure, waited },
+            Self::Overloaded { procedure, reason } => CallError::Overloaded { procedure, reason },
+            Self::Layer { procedure, source } => CallError::Layer { procedure, source },
+            Self::InvalidUri(error) => CallError::InvalidUri(error),
+            Self::Encode { procedure, source } => CallError::Encode { procedure, source },
+            Self::Decode { procedure, source } => CallError::Decode { procedure, source },
+            Self::Publish { procedure, source } => CallError::Publish { procedure, source },
+            Self::Subscribe { procedure, source } => CallError::Subscribe { procedure, source },
+            Self::SessionLeft => CallError::SessionLeft,
+        }
+    }
 }
 
 /// Why a message was not published.

@@ -8,8 +8,9 @@ use crate::wire::{Codec, EncodeError, Payload};
 pub(crate) const INVALID_PAYLOAD: &str = "rpc_invalid_payload";
 pub(crate) const INVALID_RETURN: &str = "rpc_invalid_return";
 pub(crate) const INTERNAL_ERROR: &str = "InternalError";
-/// The Python package has no name for this one.
+/// The Python package has no name for these two.
 pub(crate) const TIMEOUT: &str = "rpc_timeout";
+pub(crate) const OVERLOADED: &str = "rpc_overloaded";
 
 /// An error that a procedure raised, as it travels: a name and a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,14 @@ impl RemoteError {
     /// What the error says beside its name.
     pub fn payload(&self) -> &Payload {
         &self.payload
+    }
+
+    /// The same error with its payload in `codec`.
+    pub(crate) fn in_codec(self, codec: Codec) -> Self {
+        if self.payload.codec() == codec {
+            return self;
+        }
+        Self::raised(codec, &self)
     }
 
     /// An error whose payload is a sentence.

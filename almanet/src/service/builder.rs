@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::procedure::Procedure;
+use tower::{BoxError, Layer};
+
+use super::procedure::{Handler, Procedure, Request};
+use crate::wire::Payload;
 
 /// Procedures that start and stop together.
 ///
@@ -54,6 +57,32 @@ impl Service {
     /// Adds the procedures of `other`.
     pub fn merge(mut self, other: Service) -> Self {
         self.procedures.extend(other.procedures);
+        self
+    }
+
+    /// Wraps each procedure that the service has so far in a [`tower::Layer`]. The last layer added is the outermost, so
+    /// it surrounds the procedures' own layers. See [`layer`](crate::layer).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use almanet::{Service, layer::TimeoutLayer};
+    ///
+    /// fn hasty(service: Service) -> Service {
+    ///     service.layer(TimeoutLayer::new(Duration::from_secs(2)))
+    /// }
+    /// ```
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Handler>,
+        L::Service: tower::Service<Request, Response = Payload, Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        let procedures = self.procedures.into_iter();
+        self.procedures = procedures.map(|procedure| procedure.layer(&layer)).collect();
         self
     }
 

@@ -4,6 +4,7 @@ mod builder;
 mod context;
 mod dispatch;
 mod handle;
+mod layered;
 mod procedure;
 mod reply;
 mod serve;

@@ -4,9 +4,9 @@ use std::{future::ready, sync::Arc, time::Duration};
 
 use futures_util::future::Either;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use tower::{Layer, service_fn, util::BoxCloneSyncService};
+use tower::{BoxError, Layer, service_fn, util::BoxCloneSyncService};
 
-use super::context::Context;
+use super::{context::Context, layered::Layered};
 use crate::{
     error::{INVALID_PAYLOAD, INVALID_RETURN, RemoteError, RpcError},
     uri::{InvalidUri, Uri},
@@ -24,6 +24,14 @@ pub struct Request {
     pub context: Context,
     /// The argument, not yet read.
     pub payload: Payload,
+}
+
+impl Request {
+    /// `error` as the answer to this call, for a layer that does not let it pass. Its caller matches it by type, as if
+    /// the procedure had returned it.
+    pub fn raise(&self, error: &impl RpcError) -> RemoteError {
+        RemoteError::raised(self.payload.codec(), error)
+    }
 }
 
 /// A function that can be called by name.
@@ -183,15 +191,17 @@ impl Procedure {
         self
     }
 
-    /// Wraps what runs in a [`tower::Layer`]. The last layer added is the outermost.
+    /// Wraps what runs in a [`tower::Layer`]. The last layer added is the outermost. See [`layer`](crate::layer).
     pub fn layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<Handler>,
-        L::Service:
-            tower::Service<Request, Response = Payload, Error = RemoteError> + Clone + Send + Sync + 'static,
-        <L::Service as tower::Service<Request>>::Future: Send,
+        L::Service: tower::Service<Request, Response = Payload, Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
     {
-        self.handler = BoxCloneSyncService::new(layer.layer(self.handler));
+        self.handler = BoxCloneSyncService::new(Layered::new(layer.layer(self.handler)));
         self
     }
 }

@@ -2,11 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::shared::{Session, Shared};
+use tower::{BoxError, Layer, util::BoxCloneSyncService};
+
+use super::{
+    layered::{Caller, Layered, OutgoingCall, innermost},
+    shared::{Session, Shared},
+};
 use crate::{
     error::ConnectError,
     transport::{NsqTransport, NsqTransportConfig, Transport},
-    wire::Codec,
+    wire::{Codec, Payload},
 };
 
 /// The settings of a [`Session`].
@@ -33,6 +38,7 @@ pub struct SessionBuilder {
     codec: Codec,
     call_timeout: Duration,
     leave_timeout: Duration,
+    caller: Option<Caller>,
     nsq: NsqTransportConfig,
     transport: Option<Arc<dyn Transport>>,
 }
@@ -48,6 +54,7 @@ impl Default for SessionBuilder {
             // Longer than the grace that services give to handlers (25 s), shorter than a supervisor's patience
             // (systemd: 90 s; Kubernetes: 30 s).
             leave_timeout: Duration::from_secs(28),
+            caller: None,
             nsq: NsqTransportConfig::default(),
             transport: None,
         }
@@ -108,6 +115,38 @@ impl SessionBuilder {
         self
     }
 
+    /// Wraps the calls that the session makes in a [`tower::Layer`]. The last layer added is the outermost. See
+    /// [`layer`](crate::layer).
+    ///
+    /// ```no_run
+    /// use almanet::{
+    ///     OutgoingCall, Session,
+    ///     layer::{self, Next},
+    /// };
+    ///
+    /// # async fn example() -> Result<(), almanet::ConnectError> {
+    /// let authorised = layer::from_fn(|mut call: OutgoingCall, next: Next<_>| async move {
+    ///     call.headers.insert("authorization", "Bearer 0123");
+    ///     next.run(call).await
+    /// });
+    /// let session = Session::builder().address("127.0.0.1:4150").layer(authorised).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Caller>,
+        L::Service: tower::Service<OutgoingCall, Response = Payload, Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        let inner = self.caller.unwrap_or_else(innermost);
+        self.caller = Some(BoxCloneSyncService::new(Layered::new(layer.layer(inner))));
+        self
+    }
+
     /// The settings of the connections to NSQ: TLS, the secret for AUTH, compression, timeouts, limits.
     ///
     /// ```no_run
@@ -155,7 +194,13 @@ impl SessionBuilder {
             None if self.addresses.is_empty() => return Err(ConnectError::NoAddress),
             None => Arc::new(NsqTransport::connect(self.addresses, self.nsq).await?),
         };
-        let shared = Shared::new(transport, self.codec, self.call_timeout, self.leave_timeout);
+        let shared = Shared::new(
+            transport,
+            self.codec,
+            self.call_timeout,
+            self.leave_timeout,
+            self.caller,
+        );
         tracing::debug!(session = %shared.id, transport = ?shared.transport, "session connected");
         Ok(Session {
             shared: Arc::new(shared),

@@ -8,23 +8,27 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{replies::Replies, shared::Session};
 use crate::{
-    error::{CallError, INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, RemoteError, RpcError, TIMEOUT},
+    error::{
+        CallError, INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, RemoteError, RpcError,
+        TIMEOUT,
+    },
     id::Id,
     transport::{Publication, PublishError, SubscribeError},
     uri::{InvalidUri, Uri},
-    wire::{EncodeError, Headers, Invocation, Payload, Reply},
+    wire::{DecodeError, EncodeError, Headers, Invocation, Payload, Reply},
 };
 
 /// A call that is about to be made: await it, after settings if there are any.
 ///
 /// `T` is the type of the answer and `E` the error type of the procedure.
+#[derive(Clone)]
 #[must_use = "a call is made when it is awaited"]
 pub struct Call<T, E = RemoteError> {
-    session: Session,
-    uri: Result<Uri, InvalidUri>,
-    payload: Result<Payload, EncodeError>,
-    timeout: Duration,
-    headers: Headers,
+    pub(super) session: Session,
+    pub(super) uri: Result<Uri, InvalidUri>,
+    pub(super) payload: Result<Payload, EncodeError>,
+    pub(super) timeout: Duration,
+    pub(super) headers: Headers,
     returns: PhantomData<fn() -> Result<T, E>>,
 }
 
@@ -53,6 +57,11 @@ impl<T, E> Call<T, E> {
     /// Says which errors the procedure returns, so that they come as [`CallError::Remote`] of that type. Others come as
     /// [`CallError::Unexpected`].
     pub fn expecting<F>(self) -> Call<T, F> {
+        self.returning()
+    }
+
+    /// The same call with other types.
+    pub(super) fn returning<U, F>(self) -> Call<U, F> {
         let Self {
             session,
             uri,
@@ -78,12 +87,12 @@ impl<T, E> Call<T, E> {
     }
 }
 
-impl<T, E> Call<T, E>
-where
-    T: DeserializeOwned,
-    E: RpcError,
-{
-    async fn run(self) -> Result<T, CallError<E>> {
+impl<T, E: RpcError> Call<T, E> {
+    /// Makes the call, without the layers of the session, and reads its answer by `read`.
+    pub(super) async fn run<U>(
+        self,
+        read: impl FnOnce(&Payload) -> Result<U, DecodeError>,
+    ) -> Result<U, CallError<E>> {
         let started = Instant::now();
         let (procedure, request) = self.into_request()?;
         let deadline = started.checked_add(request.timeout);
@@ -96,9 +105,7 @@ where
         };
         match reply {
             Ok(Ok(reply)) => match reply.outcome {
-                Ok(payload) => payload
-                    .decode()
-                    .map_err(|source| CallError::Decode { procedure, source }),
+                Ok(payload) => read(&payload).map_err(|source| CallError::Decode { procedure, source }),
                 Err(error) => Err(raised(procedure, error, started)),
             },
             Ok(Err(failed)) => Err(failed.into_error(procedure)),
@@ -195,6 +202,10 @@ fn raised<E: RpcError>(procedure: Uri, error: RemoteError, started: Instant) -> 
             reason: sentence(&error),
         },
         INTERNAL_ERROR => CallError::Internal { procedure },
+        OVERLOADED => CallError::Overloaded {
+            procedure,
+            reason: sentence(&error),
+        },
         TIMEOUT => CallError::Timeout {
             procedure,
             waited: started.elapsed(),
@@ -224,7 +235,10 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        if self.session.shared.caller.is_some() {
+            return Box::pin(self.run_layered());
+        }
+        Box::pin(self.run(Payload::decode))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 mod call;
+mod layered;
 mod leave;
 mod pending;
 mod publish;
@@ -10,4 +11,5 @@ mod shared;
 
 pub use builder::SessionBuilder;
 pub use call::Call;
+pub use layered::{Caller, OutgoingCall};
 pub use shared::Session;

@@ -9,7 +9,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{builder::SessionBuilder, call::Call, pending::PendingCalls, replies::Replies};
+use super::{builder::SessionBuilder, call::Call, layered::Caller, pending::PendingCalls, replies::Replies};
 use crate::{error::ConnectError, id::Id, transport::Transport, wire::Codec};
 
 /// A connection to the brokers by which a program calls procedures, serves them, produces and consumes.
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) codec: Codec,
     pub(super) call_timeout: Duration,
     pub(super) leave_timeout: Duration,
+    /// What makes the calls, when there are layers around them.
+    pub(super) caller: Option<Caller>,
     pub(super) pending: Arc<PendingCalls>,
     /// The subscription to the session's reply topic, made by the first call.
     pub(super) replies: OnceCell<Replies>,
@@ -57,6 +59,7 @@ impl Shared {
         codec: Codec,
         call_timeout: Duration,
         leave_timeout: Duration,
+        caller: Option<Caller>,
     ) -> Self {
         let left = CancellationToken::new();
         Self {
@@ -65,6 +68,7 @@ impl Shared {
             codec,
             call_timeout,
             leave_timeout,
+            caller,
             pending: Arc::default(),
             replies: OnceCell::new(),
             services: TaskTracker::new(),

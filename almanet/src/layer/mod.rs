@@ -1,0 +1,34 @@
+//! Middleware: [`tower`] layers around procedures, and around the calls of a session.
+//!
+//! [`Procedure::layer`](crate::Procedure::layer) and [`Service::layer`](crate::Service::layer) wrap what runs when a call
+//! comes in, a [`Handler`](crate::Handler) that takes a [`Request`](crate::Request);
+//! [`SessionBuilder::layer`](crate::SessionBuilder::layer) wraps what makes the calls that go out, a
+//! [`Caller`](crate::Caller) that takes an [`OutgoingCall`](crate::OutgoingCall). Every tower layer fits whose service can
+//! be cloned; these are at hand:
+//!
+//! - [`TimeoutLayer`]: gives up what takes too long. The caller gets [`CallError::Timeout`](crate::CallError::Timeout).
+//! - [`ConcurrencyLimitLayer`]: lets so many calls of a procedure run at once, the others wait;
+//!   [`GlobalConcurrencyLimitLayer`]: so many of all procedures that it is put around together.
+//! - [`LoadShedLayer`]: outside of a limit, refuses what would have to wait. The caller gets
+//!   [`CallError::Overloaded`](crate::CallError::Overloaded).
+//! - [`from_fn`]: one of your own, from a function.
+//!
+//! The last layer added is the outermost, and those of a service are outside of those of its procedures. Without layers
+//! nothing is paid for them.
+//!
+//! # What becomes of errors
+//!
+//! A layer around a procedure that fails with a [`RemoteError`](crate::RemoteError) answers the call with it:
+//! [`Request::raise`](crate::Request::raise) makes one of a typed error. A timeout and an overload are answered as such.
+//! Anything else is logged, and the caller gets [`CallError::Internal`](crate::CallError::Internal). A layer around calls
+//! fails with a [`CallError`](crate::CallError) that reaches the caller as it is, or with any other error as the source of
+//! [`CallError::Layer`](crate::CallError::Layer).
+
+mod function;
+
+pub use function::{FnLayer, FnService, Next, from_fn};
+pub use tower::{
+    limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
+    load_shed::LoadShedLayer,
+    timeout::TimeoutLayer,
+};

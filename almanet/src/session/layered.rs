@@ -1,0 +1,177 @@
+//! Calls through the layers of a session.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
+use tower::{BoxError, Service, ServiceExt, load_shed, service_fn, timeout, util::BoxCloneSyncService};
+
+use super::call::Call;
+use crate::{
+    error::{CallError, RemoteError, RpcError},
+    uri::Uri,
+    wire::{Headers, Payload},
+};
+
+/// What makes the calls of a session, as a [`tower::Service`].
+pub type Caller = BoxCloneSyncService<OutgoingCall, Payload, CallError>;
+
+/// A call as a [`Caller`] takes it: on its way out, through the [layers](crate::SessionBuilder::layer) of its session.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct OutgoingCall {
+    /// The procedure that is called.
+    pub procedure: Uri,
+    /// The argument, already written.
+    pub payload: Payload,
+    /// What travels beside it.
+    pub headers: Headers,
+    /// How long to wait for the answer. A layer that sets more than the caller said changes nothing: the call, with all
+    /// its layers, ends when the caller has waited for as long as it said.
+    pub timeout: Duration,
+    /// What else the caller has said.
+    settings: Call<(), RemoteError>,
+    deadline: Option<Instant>,
+}
+
+impl OutgoingCall {
+    fn new<T, E>(call: Call<T, E>, started: Instant) -> Result<Self, CallError<E>>
+    where
+        E: RpcError,
+    {
+        let mut settings = call.returning();
+        let procedure = settings.uri.clone()?;
+        let payload = match &settings.payload {
+            Ok(payload) => payload.clone(),
+            Err(source) => {
+                let source = source.clone();
+                return Err(CallError::Encode { procedure, source });
+            }
+        };
+        let timeout = settings.timeout;
+        Ok(Self {
+            procedure,
+            payload,
+            headers: std::mem::take(&mut settings.headers),
+            timeout,
+            settings,
+            deadline: started.checked_add(timeout),
+        })
+    }
+
+    async fn send(self) -> Result<Payload, CallError> {
+        let Self {
+            procedure,
+            payload,
+            headers,
+            timeout,
+            mut settings,
+            deadline,
+        } = self;
+        settings.uri = Ok(procedure);
+        settings.payload = Ok(payload);
+        settings.headers = headers;
+        settings.timeout = match deadline {
+            Some(deadline) => timeout.min(deadline.saturating_duration_since(Instant::now())),
+            None => timeout,
+        };
+        settings.run(|payload| Ok(payload.clone())).await
+    }
+}
+
+/// What is inside of all layers.
+pub(super) fn innermost() -> Caller {
+    BoxCloneSyncService::new(service_fn(OutgoingCall::send))
+}
+
+impl<T, E> Call<T, E>
+where
+    T: DeserializeOwned,
+    E: RpcError,
+{
+    /// Makes the call through the layers of its session.
+    pub(super) async fn run_layered(self) -> Result<T, CallError<E>> {
+        let started = Instant::now();
+        let caller = self.session.shared.caller.clone().unwrap_or_else(innermost);
+        let call = OutgoingCall::new(self, started)?;
+        let (procedure, deadline) = (call.procedure.clone(), call.deadline);
+        let answer = caller.oneshot(call);
+        let answer = match deadline {
+            Some(deadline) => timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+                Err(CallError::Timeout {
+                    procedure: procedure.clone(),
+                    waited: started.elapsed(),
+                })
+            }),
+            None => answer.await,
+        };
+        match answer {
+            Ok(payload) => payload
+                .decode()
+                .map_err(|source| CallError::Decode { procedure, source }),
+            Err(error) => Err(error.typed(procedure)),
+        }
+    }
+}
+
+/// Makes what a layer fails with an error of a call.
+#[derive(Debug, Clone)]
+pub(super) struct Layered<S> {
+    inner: S,
+    /// Why the layer will never be ready, to be told with the next call.
+    failed: Option<String>,
+}
+
+impl<S> Layered<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner, failed: None }
+    }
+}
+
+impl<S> Service<OutgoingCall> for Layered<S>
+where
+    S: Service<OutgoingCall, Response = Payload, Error: Into<BoxError>, Future: Send + 'static>,
+{
+    type Response = Payload;
+    type Error = CallError;
+    type Future = Pin<Box<dyn Future<Output = Result<Payload, CallError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        self.inner.poll_ready(cx).map(|ready| {
+            self.failed = ready.err().map(|error| error.into().to_string());
+            Ok(())
+        })
+    }
+
+    fn call(&mut self, call: OutgoingCall) -> Self::Future {
+        let (procedure, started) = (call.procedure.clone(), Instant::now());
+        if let Some(reason) = self.failed.take() {
+            return Box::pin(async move { Err(failed(reason.into(), procedure, started)) });
+        }
+        let answer = self.inner.call(call);
+        Box::pin(async move {
+            answer
+                .await
+                .map_err(|error| failed(error.into(), procedure, started))
+        })
+    }
+}
+
+fn failed(error: BoxError, procedure: Uri, started: Instant) -> CallError {
+    match error.downcast::<CallError>() {
+        Ok(error) => *error,
+        Err(error) if error.is::<timeout::error::Elapsed>() => CallError::Timeout {
+            procedure,
+            waited: started.elapsed(),
+        },
+        Err(error) if error.is::<load_shed::error::Overloaded>() => CallError::Overloaded {
+            procedure,
+            reason: "this session makes all the calls that it may make at once".to_owned(),
+        },
+        Err(source) => CallError::Layer { procedure, source },
+    }
+}
