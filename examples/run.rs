@@ -184,3 +184,24 @@ async fn middleware_lets_only_those_with_a_token_pass() {
     );
     assert!(output.status.success());
 }
+
+#[tokio::test]
+async fn observability_shows_one_trace_and_the_metrics() {
+    let output = output(example("observability")).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    let count = |side, procedure| {
+        format!(
+            "almanet_{side}_duration_seconds_count{{procedure=\"net.example.shop.{procedure}\",outcome=\"ok\"}} 1\n"
+        )
+    };
+    let counts = ["call", "handler"].map(|side| count(side, "order") + &count(side, "pay"));
+    assert_eq!(stdout, format!("placed and paid: true\n{}", counts.concat()));
+    for line in ["an order came in", "paid"] {
+        let line = stderr.lines().find(|found| found.contains(line)).expect(&stderr);
+        assert!(
+            line.contains("trace_id=4bf92f3577b34da6a3ce929d0e0e4736"),
+            "{line}"
+        );
+    }
+}

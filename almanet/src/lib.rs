@@ -53,6 +53,9 @@
 //! # Cargo features
 //!
 //! - `embedded` (default): [`Broker`], which speaks NSQ's protocol, to run inside the program.
+//! - `metrics`: `layer::MetricsLayer`, and counters, through the facade `metrics`; `prometheus`: `telemetry::Prometheus`, where
+//!   they can be fetched.
+//! - `opentelemetry`: [traces](telemetry) whose ids are OpenTelemetry's, by `tracing-opentelemetry`.
 //! - `tls` (default): [`transport::Tls`], for connections to nsqd over TLS; building it needs a C compiler.
 
 mod error;
@@ -65,6 +68,7 @@ mod uri;
 mod wire;
 
 pub mod layer;
+pub mod telemetry;
 pub mod transport;
 
 #[cfg(feature = "embedded")]

@@ -11,6 +11,7 @@
 //!   [`GlobalConcurrencyLimitLayer`]: so many of all procedures that it is put around together.
 //! - [`LoadShedLayer`]: outside of a limit, refuses what would have to wait. The caller gets
 //!   [`CallError::Overloaded`](crate::CallError::Overloaded).
+//! - `MetricsLayer` (feature `metrics`): measures how long calls take and how many are under way.
 //! - [`from_fn`]: one of your own, from a function.
 //!
 //! The last layer added is the outermost, and those of a service are outside of those of its procedures. Without layers
@@ -25,8 +26,12 @@
 //! [`CallError::Layer`](crate::CallError::Layer).
 
 mod function;
+#[cfg(feature = "metrics")]
+mod metrics;
 
 pub use function::{FnLayer, FnService, Next, from_fn};
+#[cfg(feature = "metrics")]
+pub use metrics::{MetricsLayer, MetricsService};
 pub use tower::{
     limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
     load_shed::LoadShedLayer,

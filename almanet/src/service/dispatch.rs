@@ -17,7 +17,6 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
-use tower::ServiceExt;
 
 use super::{
     context::{self, Context},
@@ -28,6 +27,7 @@ use crate::{
     error::{INTERNAL_ERROR, RemoteError, TIMEOUT},
     id::Id,
     session::Session,
+    telemetry,
     transport::{Delivery, Subscription},
     uri::Uri,
     wire::{Codec, Invocation, Payload, Reply},
@@ -158,9 +158,13 @@ impl Worker {
             Run::Answered(outcome) => outcome,
             Run::TimedOut => {
                 tracing::debug!(procedure = %self.served.uri, call = %id, "gave up a call: its time was up");
+                telemetry::unanswered(&self.served.uri, "timed_out");
                 return Done::Finish;
             }
-            Run::CutOff => return Done::Requeue,
+            Run::CutOff => {
+                telemetry::unanswered(&self.served.uri, "cut_off");
+                return Done::Requeue;
+            }
         };
         drop(cancel_on_return);
         match reply_topic {
@@ -184,6 +188,7 @@ impl Worker {
             Ok(()) => finish(delivery),
             Err(error) => {
                 tracing::warn!(procedure = %self.served.uri, %call, %error, "could not answer a call: it will be run again");
+                telemetry::unanswered(&self.served.uri, "reply_failed");
             }
         }
     }
@@ -195,7 +200,8 @@ impl Worker {
         let invocation = match Invocation::decode(&delivery.body) {
             Ok(invocation) => invocation,
             Err(error) => {
-                tracing::warn!(%procedure, node = %delivery.node, message = %delivery.id, %error, "dropped what is no invocation");
+                tracing::warn!(%procedure, node = %delivery.node, message = %delivery.id, %error, "dropped what is no invocation: does something else publish to the topic of the procedure?");
+                telemetry::unanswered(procedure, "malformed");
                 return None;
             }
         };
@@ -204,6 +210,7 @@ impl Worker {
             .and_then(|timeout| received.checked_add(timeout.saturating_sub(age(delivery))));
         if deadline.is_some_and(|deadline| deadline <= received) {
             tracing::debug!(%procedure, call = %invocation.id, "dropped a call whose caller waits no more");
+            telemetry::unanswered(procedure, "expired");
             return None;
         }
         let limit = self
@@ -243,8 +250,8 @@ impl Worker {
         delivery: &Delivery,
     ) -> Run {
         let until = [deadline, limit].into_iter().flatten().min();
-        let handler = AssertUnwindSafe(self.served.handler.clone().oneshot(request)).catch_unwind();
-        let mut handler = std::pin::pin!(handler);
+        let handler = telemetry::run(self.served.handler.clone(), request);
+        let mut handler = std::pin::pin!(AssertUnwindSafe(handler).catch_unwind());
 
         let touch_every = delivery.message_timeout / 3;
         let mut touch_at = Instant::now() + touch_every;

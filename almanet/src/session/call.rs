@@ -13,6 +13,7 @@ use crate::{
         TIMEOUT,
     },
     id::Id,
+    telemetry::CallSpan,
     transport::{Publication, PublishError, SubscribeError},
     uri::{InvalidUri, Uri},
     wire::{DecodeError, EncodeError, Headers, Invocation, Payload, Reply},
@@ -234,11 +235,17 @@ where
     type Output = Result<T, CallError<E>>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        if self.session.shared.caller.is_some() {
-            return Box::pin(self.run_layered());
+    fn into_future(mut self) -> Self::IntoFuture {
+        let span = match &self.uri {
+            Ok(uri) => CallSpan::open(uri, &mut self.headers),
+            Err(_) => None,
+        };
+        match (span, self.session.shared.caller.is_some()) {
+            (None, false) => Box::pin(self.run(Payload::decode)),
+            (None, true) => Box::pin(self.run_layered()),
+            (Some(span), false) => Box::pin(span.watch(self.run(Payload::decode))),
+            (Some(span), true) => Box::pin(span.watch(self.run_layered())),
         }
-        Box::pin(self.run(Payload::decode))
     }
 }
 

@@ -4,7 +4,7 @@ use almanet_nsq::TopicName;
 use serde::Serialize;
 
 use super::shared::Session;
-use crate::{error::ProduceError, event::Event, transport::Publication};
+use crate::{error::ProduceError, event::Event, telemetry::Produced, transport::Publication};
 
 impl Session {
     /// Publishes `payload` to `topic`; returns once a broker has confirmed it.
@@ -36,8 +36,11 @@ impl Session {
         let topic = TopicName::new(topic)?;
         let body = self.codec().encode(payload)?;
         // Consumers have to expect duplicates anyway: NSQ delivers at least once.
+        let counted = Produced::to(&topic);
         let publication = Publication::new(topic, body).allow_duplicates();
-        Ok(self.transport().publish(publication).await?)
+        let outcome = self.transport().publish(publication).await;
+        counted.ended(&outcome);
+        Ok(outcome?)
     }
 
     /// Publishes an event to its topic; returns once a broker has confirmed it.

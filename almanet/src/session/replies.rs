@@ -63,7 +63,7 @@ fn hand_over(delivery: Delivery, pending: &PendingCalls) {
             }
         }
         Err(error) => {
-            tracing::warn!(node = %delivery.node, message = %delivery.id, %error, "dropped what is no reply");
+            tracing::warn!(node = %delivery.node, message = %delivery.id, %error, "dropped what is no reply: is the callee of another version?");
         }
     }
     // When the connection is gone the reply comes again, and then no call waits for it.

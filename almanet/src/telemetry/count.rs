@@ -1,0 +1,58 @@
+//! Counters of what happens to messages, wherever they pass.
+//!
+//! Without the feature `metrics` they are nothing.
+
+use almanet_nsq::TopicName;
+
+use crate::{transport::PublishError, uri::Uri};
+
+/// Counts a call that came in and was given up without an answer.
+#[cfg_attr(
+    not(feature = "metrics"),
+    allow(unused_variables, reason = "only metrics need them")
+)]
+pub(crate) fn unanswered(procedure: &Uri, reason: &'static str) {
+    #[cfg(feature = "metrics")]
+    {
+        let procedure = procedure.as_str().to_owned();
+        metrics::counter!("almanet_calls_unanswered_total", "procedure" => procedure, "reason" => reason)
+            .increment(1);
+    }
+}
+
+/// A message that is published, to be counted.
+pub(crate) struct Produced {
+    #[cfg(feature = "metrics")]
+    topic: TopicName,
+}
+
+impl Produced {
+    #[cfg_attr(
+        not(feature = "metrics"),
+        allow(unused_variables, reason = "only metrics need it")
+    )]
+    pub(crate) fn to(topic: &TopicName) -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            topic: topic.clone(),
+        }
+    }
+
+    /// Counts the message.
+    #[cfg_attr(
+        not(feature = "metrics"),
+        allow(unused_variables, reason = "only metrics need it")
+    )]
+    pub(crate) fn ended(self, outcome: &Result<(), PublishError>) {
+        #[cfg(feature = "metrics")]
+        {
+            let outcome = match outcome {
+                Ok(()) => "ok",
+                Err(PublishError::Unconfirmed { .. }) => "unconfirmed",
+                Err(_) => "failed",
+            };
+            let topic = self.topic.as_str().to_owned();
+            metrics::counter!("almanet_produced_total", "topic" => topic, "outcome" => outcome).increment(1);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The spans of calls and handlers.
+
+use std::fmt::Display;
+
+use futures_util::future::Either;
+use tower::ServiceExt;
+use tracing::{Instrument, Span, field::Empty};
+
+use super::context::TraceContext;
+use crate::{
+    error::{
+        CallError, INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, RemoteError, RpcError,
+        TIMEOUT,
+    },
+    service::{Handler, Request},
+    wire::{Headers, Payload},
+};
+
+/// The span of a call that goes out.
+#[derive(Debug)]
+pub(crate) struct CallSpan(Watched);
+
+impl CallSpan {
+    /// Opens the span of a call to `procedure` and lets `headers` carry its place in the trace, unless they do already;
+    /// `None` when nobody looks and there is no trace to be carried on.
+    pub(crate) fn open(procedure: impl Display, headers: &mut Headers) -> Option<Self> {
+        let span = tracing::info_span!(
+            target: "almanet::call",
+            "call",
+            otel.name = %procedure,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            %procedure,
+            trace_id = Empty,
+            outcome = Empty,
+        );
+        let current = TraceContext::current();
+        if span.is_disabled() && current.is_none() {
+            return None;
+        }
+        Some(Self::place(span, current, headers))
+    }
+
+    #[cold]
+    fn place(span: Span, current: Option<TraceContext>, headers: &mut Headers) -> Self {
+        if let Some(given) = TraceContext::from_headers(headers) {
+            adopt(&span, &given);
+            record_trace(&span, &given);
+            return Self(Watched::new(span));
+        }
+        if let (Some(current), true) = (&current, Span::current().is_none()) {
+            adopt(&span, current);
+        }
+        let context = context_of(&span).unwrap_or_else(|| match current {
+            Some(current) => current.child(),
+            None => TraceContext::begin(),
+        });
+        context.write_to(headers);
+        record_trace(&span, &context);
+        Self(Watched::new(span))
+    }
+
+    /// Runs the call in the span, and notes how it ends.
+    pub(crate) async fn watch<T, E: RpcError>(
+        self,
+        call: impl Future<Output = Result<T, CallError<E>>>,
+    ) -> Result<T, CallError<E>> {
+        let outcome = call.instrument(self.0.span.clone()).await;
+        self.0.ended(match &outcome {
+            Ok(_) => "ok",
+            Err(error) => error.outcome(),
+        });
+        outcome
+    }
+}
+
+/// Runs `handler`, in its span where somebody looks or a trace came in. That is boxed, so that what nobody looks at carries
+/// none of it.
+pub(crate) fn run(
+    handler: Handler,
+    request: Request,
+) -> impl Future<Output = Result<Payload, RemoteError>> + Send {
+    match HandlerSpan::open(&request) {
+        None => Either::Left(handler.oneshot(request)),
+        Some(span) => Either::Right(Box::pin(span.watch(handler.oneshot(request)))),
+    }
+}
+
+/// The span of a handler that runs.
+#[derive(Debug)]
+struct HandlerSpan {
+    watched: Watched,
+    context: TraceContext,
+}
+
+impl HandlerSpan {
+    /// Opens the span of the handler that gets `request`; `None` when nobody looks and no trace came in.
+    fn open(request: &Request) -> Option<Self> {
+        let context = &request.context;
+        let span = tracing::info_span!(
+            target: "almanet::handler",
+            "handler",
+            otel.name = %context.procedure(),
+            otel.kind = "server",
+            otel.status_code = Empty,
+            procedure = %context.procedure(),
+            call = %context.call_id(),
+            caller = %context.caller_id(),
+            attempt = context.attempt(),
+            trace_id = Empty,
+            outcome = Empty,
+        );
+        if span.is_disabled() && context.headers().is_empty() {
+            return None;
+        }
+        Self::place(span, context.headers())
+    }
+
+    #[cold]
+    fn place(span: Span, headers: &Headers) -> Option<Self> {
+        let parent = TraceContext::from_headers(headers);
+        if span.is_disabled() && parent.is_none() {
+            return None;
+        }
+        if let Some(parent) = &parent {
+            adopt(&span, parent);
+        }
+        let context = context_of(&span).unwrap_or_else(|| match parent {
+            Some(parent) => parent.child(),
+            None => TraceContext::begin(),
+        });
+        record_trace(&span, &context);
+        Some(Self {
+            watched: Watched::new(span),
+            context,
+        })
+    }
+
+    /// Runs the handler in the span, and notes how it ends.
+    async fn watch(
+        self,
+        handler: impl Future<Output = Result<Payload, RemoteError>>,
+    ) -> Result<Payload, RemoteError> {
+        let Self { watched, context } = self;
+        let handler = handler.instrument(watched.span.clone());
+        let outcome = context.scope(handler).await;
+        watched.ended(match &outcome {
+            Ok(_) => "ok",
+            Err(error) => error.outcome(),
+        });
+        outcome
+    }
+}
+
+/// A span that shows how what it is around has ended; dropped before, it shows that.
+#[derive(Debug)]
+struct Watched {
+    span: Span,
+    ended: bool,
+}
+
+impl Watched {
+    fn new(span: Span) -> Self {
+        Self { span, ended: false }
+    }
+
+    fn ended(mut self, outcome: &str) {
+        self.note(outcome);
+    }
+
+    fn note(&mut self, outcome: &str) {
+        self.ended = true;
+        self.span.record("outcome", outcome);
+        let status = if outcome == "ok" { "OK" } else { "ERROR" };
+        self.span.record("otel.status_code", status);
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.note("dropped");
+        }
+    }
+}
+
+fn record_trace(span: &Span, context: &TraceContext) {
+    if !span.is_disabled() {
+        span.record("trace_id", tracing::field::display(context.trace_id_text()));
+    }
+}
+
+impl<E: std::error::Error> CallError<E> {
+    /// How the call ended, in one of a few words.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Remote(_) | Self::Unexpected { .. } => "error",
+            Self::InvalidPayload { .. } => "invalid_payload",
+            Self::InvalidReturn { .. } => "invalid_return",
+            Self::Internal { .. } => "internal",
+            Self::Timeout { .. } => "timeout",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Layer { .. } => "layer",
+            Self::InvalidUri(_) | Self::Encode { .. } => "invalid_call",
+            Self::Decode { .. } => "invalid_answer",
+            Self::Publish { .. } | Self::Subscribe { .. } => "unreachable",
+            Self::SessionLeft => "session_left",
+        }
+    }
+}
+
+impl RemoteError {
+    /// How the handler ended, in one of a few words.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self.name() {
+            INVALID_PAYLOAD => "invalid_payload",
+            INVALID_RETURN => "invalid_return",
+            INTERNAL_ERROR => "internal",
+            TIMEOUT => "timeout",
+            OVERLOADED => "overloaded",
+            _ => "error",
+        }
+    }
+}
+
+#[cfg(feature = "opentelemetry")]
+use super::opentelemetry::{context_of, set_parent as adopt};
+
+/// Without OpenTelemetry, spans have no ids that other programs could know.
+#[cfg(not(feature = "opentelemetry"))]
+fn context_of(_: &Span) -> Option<TraceContext> {
+    None
+}
+
+#[cfg(not(feature = "opentelemetry"))]
+fn adopt(_: &Span, _: &TraceContext) {}
