@@ -205,3 +205,16 @@ async fn observability_shows_one_trace_and_the_metrics() {
         );
     }
 }
+
+#[tokio::test]
+async fn testing_makes_things_go_wrong() {
+    let output = output(example("testing")).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert_eq!(
+        stdout,
+        "a lost reply      a timeout after 60s, at once\n\
+         a duplicated call the till took money 2 times\n\
+         a dead node       the other one carries the call: 5\n"
+    );
+}

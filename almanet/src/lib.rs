@@ -56,6 +56,7 @@
 //! - `metrics`: `layer::MetricsLayer`, and counters, through the facade `metrics`; `prometheus`: `telemetry::Prometheus`, where
 //!   they can be fetched.
 //! - `opentelemetry`: [traces](telemetry) whose ids are OpenTelemetry's, by `tracing-opentelemetry`.
+//! - `testing`: `testing::TestBed`, for tests: broker, service and session in one line, and faults at will.
 //! - `tls` (default): [`transport::Tls`], for connections to nsqd over TLS; building it needs a C compiler.
 
 mod error;
@@ -69,6 +70,8 @@ mod wire;
 
 pub mod layer;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transport;
 
 #[cfg(feature = "embedded")]
@@ -102,3 +105,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/middleware.md")]
 struct Middleware;
+
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../docs/testing.md")]
+struct Testing;

@@ -15,4 +15,5 @@ mod nsq;
 mod proxy;
 mod restart;
 mod shutdown;
+mod testing;
 mod wire;

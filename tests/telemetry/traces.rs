@@ -140,3 +140,26 @@ async fn work_that_a_handler_spawns_can_go_along() {
     assert_eq!(alone, None);
     assert_eq!(along.unwrap()[..35], PARENT[..35]);
 }
+
+#[tokio::test]
+async fn each_call_of_a_handler_is_a_step_of_its_own() {
+    let _guard = (alone().await, nobody_looks());
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let (one, two) = (unique("test.first"), unique("test.last"));
+    let next = two.clone();
+    let twice = Procedure::new(&one, move |context: Context, (): ()| {
+        let next = next.clone();
+        async move {
+            let first: Seen = context.session().call(&next, &()).await.unwrap();
+            let second: Seen = context.session().call(&next, &()).await.unwrap();
+            Ok::<_, Infallible>((first, second))
+        }
+    });
+    let service = Service::new().procedure(twice).procedure(last(&two));
+    let _service = service.start(&session).await.unwrap();
+
+    let call = session.call::<(Seen, Seen)>(&one, &());
+    let (first, second) = call.header("traceparent", PARENT).await.unwrap();
+    assert_ne!(first.0.unwrap(), second.0.unwrap());
+}
