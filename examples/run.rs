@@ -218,3 +218,11 @@ async fn testing_makes_things_go_wrong() {
          a dead node       the other one carries the call: 5\n"
     );
 }
+
+#[tokio::test]
+async fn blocking_needs_no_runtime() {
+    let output = output(example("blocking")).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert_eq!(stdout, "called    Hello, Aidar!\nconsumed  Hello, Aidar!\n");
+}

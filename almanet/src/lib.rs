@@ -47,6 +47,7 @@
 //!   [`consume`](Session::consume), [`leave`](Session::leave).
 //! - [`macro@service`] and [`macro@procedure`]: the two attributes, their options and what they generate.
 //! - [`Service`]: [`start`](Service::start) it on a session, or [`serve`](Service::serve) until the process is stopped.
+//! - [`blocking`]: sessions for programs without a runtime.
 //! - [`layer`]: middleware around procedures, and around the calls of a session.
 //! - [`CallError`]: everything that can become of a call; [`RpcError`](macro@RpcError): errors of your own.
 //!
@@ -68,6 +69,7 @@ mod session;
 mod uri;
 mod wire;
 
+pub mod blocking;
 pub mod layer;
 pub mod telemetry;
 #[cfg(feature = "testing")]

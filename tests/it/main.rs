@@ -1,6 +1,7 @@
 //! What users of `almanet` can see, over the embedded broker or, with `ALMANET_TEST_NSQD=host:port`, a real nsqd.
 
 mod bad_input;
+mod blocking;
 mod call;
 mod compose;
 mod cut_off;

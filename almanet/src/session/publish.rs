@@ -1,6 +1,7 @@
 //! Publishing messages that want no answer.
 
 use almanet_nsq::TopicName;
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::shared::Session;
@@ -35,8 +36,13 @@ impl Session {
     ) -> Result<(), ProduceError> {
         let topic = TopicName::new(topic)?;
         let body = self.codec().encode(payload)?;
-        // Consumers have to expect duplicates anyway: NSQ delivers at least once.
+        self.publish(topic, body).await
+    }
+
+    /// Publishes a message whose body is written already.
+    pub(crate) async fn publish(&self, topic: TopicName, body: Bytes) -> Result<(), ProduceError> {
         let counted = Produced::to(&topic);
+        // Consumers have to expect duplicates anyway: NSQ delivers at least once.
         let publication = Publication::new(topic, body).allow_duplicates();
         let outcome = self.transport().publish(publication).await;
         counted.ended(&outcome);

@@ -1,0 +1,65 @@
+//! One call, waited for.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::de::DeserializeOwned;
+
+use super::engine::{Engine, Error};
+use crate::{
+    error::{CallError, RemoteError, RpcError},
+    session,
+};
+
+/// A call that is about to be made: [`wait`](Self::wait) for it, after settings if there are any.
+#[must_use = "a call is made when it is waited for"]
+pub struct Call<T, E = RemoteError> {
+    call: session::Call<T, E>,
+    engine: Arc<Engine>,
+}
+
+impl<T, E> Call<T, E> {
+    pub(super) fn new(call: session::Call<T, E>, engine: Arc<Engine>) -> Self {
+        Self { call, engine }
+    }
+
+    /// How long to wait for the answer: see [`Call::timeout`](crate::Call::timeout).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.call = self.call.timeout(timeout);
+        self
+    }
+
+    /// Says which errors the procedure returns: see [`Call::expecting`](crate::Call::expecting).
+    pub fn expecting<F>(self) -> Call<T, F> {
+        Call {
+            call: self.call.expecting(),
+            engine: self.engine,
+        }
+    }
+
+    /// Sends a header along: see [`Call::header`](crate::Call::header).
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.call = self.call.header(name, value);
+        self
+    }
+}
+
+impl<T, E> Call<T, E>
+where
+    T: DeserializeOwned + Send + 'static,
+    E: RpcError,
+{
+    /// Makes the call, and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`] and [`Error`].
+    pub fn wait(self) -> Result<T, Error<CallError<E>>> {
+        Ok(self.engine.wait(self.call.into_future())??)
+    }
+}
+
+impl<T, E> fmt::Debug for Call<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.call.fmt(f)
+    }
+}
