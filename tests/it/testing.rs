@@ -356,7 +356,7 @@ async fn in_memory_deadlines_and_touches_follow_the_paused_clock() {
     advance(Duration::from_millis(1)).await;
 
     // Longer than the message timeout of calls (10 s) several times over, and still it runs once.
-    let service = Service::new().procedure(slow.concurrency(1));
+    let service = Service::new().procedure(slow.concurrency(2));
     let _service = service.start(bed.serving()).await.unwrap();
     bed.session().call::<()>(URI, &50).await.unwrap();
     assert_eq!(
