@@ -78,6 +78,49 @@ async fn quickstart_shows_each_step() {
     assert_eq!(stderr, "", "quickstart warns");
 }
 
+#[tokio::test]
+async fn a_work_queue_serves_what_it_can_and_buries_the_rest() {
+    let mut queue = example("nsq_work_queue");
+    if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {
+        queue.env("ALMANET_NSQD", address);
+    }
+    let output = output(queue).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    let lines = [
+        "served tea",
+        "served coffee",
+        "attempt 1 at a unicorn failed",
+        "attempt 2 at a unicorn failed",
+        "dead letter: a unicorn",
+        "closed",
+    ];
+    for line in lines {
+        assert!(
+            stdout.contains(line),
+            "{line:?} is missing in:\n{stdout}\n{stderr}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_pool_goes_on_without_one_of_its_nodes() {
+    let output = output(example("nsq_pool")).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    for line in [
+        "archived 500\n",
+        "archived 500 without the second node",
+        "Lost",
+        "BackingOff",
+    ] {
+        assert!(
+            stdout.contains(line),
+            "{line:?} is missing in:\n{stdout}\n{stderr}"
+        );
+    }
+}
+
 /// A service in a process of its own, killed if the test fails.
 struct Service(Child);
 

@@ -92,3 +92,8 @@ pub use lookup::{Lookup, LookupConfig, LookupError, Nodes};
 pub use producer::{Duplicates, PoolNode, Producer, ProducerPool, ProducerPoolConfig};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsBuilder, TlsError};
+
+/// The snippets of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/nsq-client.md")]
+struct Guide;
