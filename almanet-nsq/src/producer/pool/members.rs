@@ -10,13 +10,13 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{sync::Notify, time::Instant};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{config::ProducerPoolConfig, health::Health};
 use crate::{
     connection::{ConnectionChange, ConnectionRole},
     error::{ConnectError, PublishError},
-    producer::Producer,
+    producer::{Producer, publisher::Attempt},
 };
 
 /// A node of a pool as it is now.
@@ -74,17 +74,13 @@ impl Members {
         let attempts = addresses.into_iter().map(|address| {
             Producer::attempt(address, self.config.producer.clone(), Arc::clone(&self.changed))
         });
-        let (producers, errors): (Vec<_>, Vec<_>) = join_all(attempts).await.into_iter().unzip();
-        let errors: Vec<ConnectError> = errors.into_iter().flatten().collect();
-        if errors.len() == producers.len() {
-            return Err(errors);
+        let attempts = join_all(attempts).await;
+        if !attempts.iter().any(Attempt::is_connected) {
+            return Err(attempts.into_iter().filter_map(Attempt::into_error).collect());
         }
-        for error in &errors {
-            warn!(%error, "a node cannot be reached, it is tried again in the background");
-        }
-        let members = producers
+        let members = attempts
             .into_iter()
-            .map(|producer| Arc::new(self.member(producer, Duration::ZERO)));
+            .map(|attempt| Arc::new(self.member(attempt.keep(), Duration::ZERO)));
         self.write(|nodes| nodes.extend(members));
         Ok(())
     }
