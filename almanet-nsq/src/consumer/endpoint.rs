@@ -14,6 +14,7 @@ use super::{
     delivery::Delivery,
     flow::Flow,
     link::{Answers, Link},
+    lost::LostNodes,
     ready::Ready,
     window::AdaptiveWindow,
 };
@@ -35,6 +36,8 @@ pub(super) struct ConsumerEndpoint {
     pub(super) window: Window,
     pub(super) ready: Arc<Ready>,
     pub(super) deliveries: mpsc::Sender<Delivery>,
+    /// Who is told when the connection has ended.
+    pub(super) lost: Arc<LostNodes>,
     /// Cancelled when no further messages are wanted from this broker.
     pub(super) let_go: CancellationToken,
     /// The connection that is there.
@@ -95,6 +98,7 @@ impl ConsumerEndpoint {
         if let Some(link) = self.link.take() {
             link.lose();
             self.ready.leave(&link);
+            self.lost.note(&self.address);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reading a channel: [`Consumer`] is the user's side, [`Delivery`] one message in the user's hands, [`link`] the
 //! connection that a delivery is answered on, [`endpoint`] the connection's side, [`inbox`] what waits to be
-//! handed out, [`subscriptions`] what all of them share, [`follow`] the coming and going of nodes.
+//! handed out, [`lost`] which nodes are gone, [`subscriptions`] what all of them share, [`follow`] the coming and going of nodes.
 //!
 //! How many messages a broker may have out is decided in four steps: [`ready`] gives each connection its share,
 //! [`pace`] measures what comes in, [`window`] finds how many the broker may send ahead of the answers, and [`flow`]
@@ -12,6 +12,7 @@ mod flow;
 mod follow;
 mod inbox;
 mod link;
+mod lost;
 mod pace;
 mod ready;
 mod subscriber;

@@ -11,7 +11,9 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::{delivery::Delivery, endpoint::ConsumerEndpoint, inbox::Inbox, link::Link, ready::Ready};
+use super::{
+    delivery::Delivery, endpoint::ConsumerEndpoint, inbox::Inbox, link::Link, lost::LostNodes, ready::Ready,
+};
 use crate::{
     config::{ConsumerConfig, Window},
     connection::{Endpoint, Established, Purpose, Stop, supervise},
@@ -26,6 +28,7 @@ pub(super) struct Subscriptions {
     pub(super) config: ConsumerConfig,
     pub(super) ready: Arc<Ready>,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) lost: Arc<LostNodes>,
     /// The connections.
     pub(super) tasks: TaskTracker,
     /// When all of them shall end.
@@ -58,6 +61,7 @@ impl Subscriptions {
             ready: Arc::new(Ready::new(config.max_in_flight)),
             config,
             inbox: Arc::new(Inbox::new(arriving)),
+            lost: Arc::default(),
             tasks: TaskTracker::new(),
             stop: Stop::default(),
         };
@@ -82,6 +86,7 @@ impl Subscriptions {
             window: self.config.window,
             ready: Arc::clone(&self.ready),
             deliveries: deliveries.clone(),
+            lost: Arc::clone(&self.lost),
             let_go: stop.reconnecting.clone(),
             link: None,
         }

@@ -137,6 +137,11 @@ impl Producer {
         &self.shared.address
     }
 
+    /// As [`address`](Self::address), to keep: consumers name the nodes of their deliveries in the same way.
+    pub fn node(&self) -> &Arc<str> {
+        &self.shared.address
+    }
+
     /// Whether there is a connection at this moment.
     pub fn is_connected(&self) -> bool {
         self.shared.outbox.is_connected.load(Ordering::Acquire)

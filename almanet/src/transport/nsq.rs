@@ -131,6 +131,30 @@ impl NsqTransport {
         let connected = in_turn().filter(|node| node.is_connected());
         connected.chain(in_turn().filter(|node| !node.is_connected()).take(1))
     }
+
+    /// Publishes through the first node that takes it, and returns that node.
+    async fn submit(&self, publication: Publication) -> Result<Arc<str>, PublishError> {
+        let Publication {
+            topic,
+            mut bodies,
+            delay,
+            node,
+        } = publication;
+        let mut outcome = Err(PublishError::Closed);
+        for node in self.candidates(node.as_deref()) {
+            let published = match (delay, bodies.as_slice()) {
+                (Some(delay), [body]) => node.publish_after(&topic, delay, body.clone()).await,
+                (_, [body]) => node.publish(&topic, body.clone()).await,
+                _ => node.publish_many(&topic, std::mem::take(&mut bodies)).await,
+            };
+            outcome = published.map(|()| Arc::clone(node.node()));
+            // What never left can go through another node; all else is the caller's to decide.
+            if bodies.is_empty() || !matches!(outcome, Err(PublishError::NotSent { .. })) {
+                break;
+            }
+        }
+        outcome
+    }
 }
 
 /// One error for all addresses; the error itself where there is one address.
@@ -148,25 +172,11 @@ fn all_failed(errors: Vec<(String, ConnectError)>) -> ConnectError {
 #[async_trait]
 impl Transport for NsqTransport {
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
-        let Publication {
-            topic,
-            mut bodies,
-            delay,
-            node,
-        } = publication;
-        let mut outcome = Err(PublishError::Closed);
-        for node in self.candidates(node.as_deref()) {
-            outcome = match (delay, bodies.as_slice()) {
-                (Some(delay), [body]) => node.publish_after(&topic, delay, body.clone()).await,
-                (_, [body]) => node.publish(&topic, body.clone()).await,
-                _ => node.publish_many(&topic, std::mem::take(&mut bodies)).await,
-            };
-            // What never left can go through another node; all else is the caller's to decide.
-            if bodies.is_empty() || !matches!(outcome, Err(PublishError::NotSent { .. })) {
-                break;
-            }
-        }
-        outcome
+        self.submit(publication).await.map(drop)
+    }
+
+    async fn publish_and_locate(&self, publication: Publication) -> Result<Option<Arc<str>>, PublishError> {
+        self.submit(publication).await.map(Some)
     }
 
     async fn subscribe(
@@ -217,6 +227,10 @@ struct NsqSource(Consumer);
 impl Source for NsqSource {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         self.0.poll_recv(cx).map(|delivery| delivery.map(unwrap_delivery))
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Arc<str>> {
+        self.0.poll_lost(cx)
     }
 
     async fn close(self: Box<Self>) {
