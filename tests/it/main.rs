@@ -2,11 +2,20 @@
 
 mod bad_input;
 mod call;
+mod cancelling;
+mod circuit;
+mod clocks;
 mod compose;
+mod deadlines;
+mod duplicates;
 mod errors;
 mod events;
+mod failover;
 mod faults;
 mod macros;
+mod overload;
 mod restart;
+mod retries;
 mod shutdown;
+mod spy;
 mod wire;
