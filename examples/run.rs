@@ -121,6 +121,51 @@ async fn a_pool_goes_on_without_one_of_its_nodes() {
     }
 }
 
+/// Runs an example that brings its own broker; returns what it printed, if it ended well.
+async fn run_alone(name: &str) -> String {
+    let mut command = example(name);
+    if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {
+        command.env("ALMANET_NSQD", address);
+    }
+    let output = output(command).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    stdout
+}
+
+#[tokio::test]
+async fn deadlines_end_what_nobody_waits_for() {
+    let stdout = run_alone("deadlines").await;
+    for line in [
+        "delivering  tea, for which there are 1 seconds\n",
+        "timeout     net.example.slow.order\n",
+        "stopped     delivering tea\n",
+        "delivering  cake, for which there are 30 seconds\n",
+        "dropped     the call for cake\n",
+        "stopped     delivering cake\n",
+    ] {
+        assert!(stdout.contains(line), "{line:?} is missing in:\n{stdout}");
+    }
+    assert!(stdout.ends_with("done\n"), "{stdout}");
+}
+
+#[tokio::test]
+async fn retries_do_what_they_say() {
+    let stdout = run_alone("retries").await;
+    let expected = "retried     the rate is 1.25\n\
+        keyed       payment 1\n\
+        keyed       payment 1\n\
+        counter     served\n\
+        overloaded  too many calls wait\n\
+        patient     served and served\n\
+        circuit     closed: net.example.bank.audit failed: its service's log says why\n\
+        circuit     closed: net.example.bank.audit failed: its service's log says why\n\
+        circuit     open: net.example.bank.audit failed: its service's log says why\n\
+        circuit     open: net.example.bank.audit was not called: too many calls failed lately, try again in ";
+    let rest = stdout.strip_prefix(expected);
+    assert!(rest.is_some_and(|rest| rest.ends_with("s\ndone\n")), "{stdout}");
+}
+
 /// A service in a process of its own, killed if the test fails.
 struct Service(Child);
 

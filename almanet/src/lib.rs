@@ -74,10 +74,14 @@ pub use error::{
 pub use event::{Consumer, Event, Received, Undecodable};
 pub use id::{Id, InvalidId};
 pub use macros::{Event, RpcError, procedure, service};
-pub use service::{Context, Handler, Procedure, ProcedureOptions, Request, Service, ServiceHandle};
-pub use session::{Call, Session, SessionBuilder};
+pub use service::{
+    CallCounts, Context, Handler, Procedure, ProcedureOptions, Request, Service, ServiceHandle,
+};
+pub use session::{Call, CircuitBreaker, CircuitState, Retry, RetryBudget, Session, SessionBuilder};
 pub use uri::{InvalidUri, Uri};
-pub use wire::{Codec, DecodeError, EncodeError, EnvelopeError, Headers, Invocation, Payload, Reply};
+pub use wire::{
+    Codec, Control, ControlKind, DecodeError, EncodeError, EnvelopeError, Headers, Invocation, Payload, Reply,
+};
 
 /// What generated code refers to. Not for others: it changes without notice.
 #[doc(hidden)]

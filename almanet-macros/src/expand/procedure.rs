@@ -108,9 +108,10 @@ pub(super) fn call(procedure: &Procedure, session: &TokenStream) -> TokenStream 
         }
     };
     let timeout = options.timeout.map(timeout);
+    let idempotent = options.idempotent.then(|| quote!(.idempotent()));
     quote! {
         #define
-        ::almanet::Call::new(#session, #uri, #payload) #timeout
+        ::almanet::Call::new(#session, #uri, #payload) #timeout #idempotent
     }
 }
 

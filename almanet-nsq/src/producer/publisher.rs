@@ -168,7 +168,8 @@ impl Producer {
         &self.shared.address
     }
 
-    pub(super) fn shared_address(&self) -> &Arc<str> {
+    /// As [`address`](Self::address), to keep: consumers name the nodes of their deliveries in the same way.
+    pub fn node(&self) -> &Arc<str> {
         &self.shared.address
     }
 

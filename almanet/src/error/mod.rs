@@ -6,5 +6,5 @@ mod remote;
 pub use operation::{
     CallError, ConnectError, ConsumeError, LeaveError, ProduceError, ServeError, StartError,
 };
-pub(crate) use remote::{INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, TIMEOUT};
+pub(crate) use remote::{INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, TIMEOUT};
 pub use remote::{RemoteError, RpcError};

@@ -1,6 +1,6 @@
 //! One error type for each thing that a session can be asked to do.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use almanet_nsq::InvalidName;
 
@@ -70,6 +70,36 @@ pub enum CallError<E: std::error::Error + 'static = RemoteError> {
         procedure: Uri,
         /// How long the caller waited.
         waited: Duration,
+    },
+    /// The instance that got the call had too much to do, and did not run it.
+    #[error("{procedure} was not run: {reason}")]
+    Overloaded {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// What there was too much of, in the callee's words.
+        reason: String,
+    },
+    /// The broker that had taken the call was lost, and with it perhaps the call or its answer: it may have run or not.
+    #[error("{procedure} may have run or not: the connection to {node}, which had taken the call, was lost")]
+    Disconnected {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// The address of the broker.
+        node: Arc<str>,
+    },
+    /// The call that this one was made for has ended or was given up.
+    #[error("{procedure} was given up together with the call that it was made for")]
+    Cancelled {
+        /// The procedure that was called.
+        procedure: Uri,
+    },
+    /// Too many calls of the procedure have failed lately, so this one was not sent.
+    #[error("{procedure} was not called: too many calls failed lately, try again in {retry_after:?}")]
+    CircuitOpen {
+        /// The procedure that was to be called.
+        procedure: Uri,
+        /// When a call will be sent again; zero when one is under way to find out whether it can.
+        retry_after: Duration,
     },
     /// The name of the procedure is not valid.
     #[error(transparent)]

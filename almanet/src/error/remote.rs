@@ -8,8 +8,9 @@ use crate::wire::{Codec, EncodeError, Payload};
 pub(crate) const INVALID_PAYLOAD: &str = "rpc_invalid_payload";
 pub(crate) const INVALID_RETURN: &str = "rpc_invalid_return";
 pub(crate) const INTERNAL_ERROR: &str = "InternalError";
-/// The Python package has no name for this one.
+/// The Python package has no name for these two.
 pub(crate) const TIMEOUT: &str = "rpc_timeout";
+pub(crate) const OVERLOADED: &str = "rpc_overloaded";
 
 /// An error that a procedure raised, as it travels: a name and a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -58,6 +58,12 @@ pub struct ProcedureOptions {
     pub timeout: Option<Duration>,
     /// The most calls that run at once in this instance.
     pub concurrency: usize,
+    /// The most calls that wait in this instance for one of those to end; `None` where they wait in the broker.
+    pub queue: Option<usize>,
+    /// How long a call may have waited before it is run; `None` for as long as its caller waits.
+    pub queue_time: Option<Duration>,
+    /// For how long the answer to a call with an idempotency key is remembered.
+    pub remember: Duration,
     /// Whether running twice does no more than running once.
     pub idempotent: bool,
     /// Words by which tools can group procedures.
@@ -74,6 +80,10 @@ impl Default for ProcedureOptions {
             timeout: None,
             // Enough for handlers that wait on others; the ones that compute should say what the machine can do.
             concurrency: 1024,
+            queue: None,
+            queue_time: None,
+            // Longer than callers try again, by default and by far.
+            remember: Duration::from_secs(600),
             idempotent: false,
             tags: Vec::new(),
             hidden: false,
@@ -162,6 +172,36 @@ impl Procedure {
     /// The most calls that run at once in this instance, at least 1. Default: 1024.
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.options.concurrency = concurrency.max(1);
+        self
+    }
+
+    /// The most calls that wait in this instance while as many run as [may](Self::concurrency). One more is answered
+    /// with [`CallError::Overloaded`](crate::CallError::Overloaded) at once, so that its caller can try another instance,
+    /// do without, or try later, instead of waiting in vain.
+    ///
+    /// Default: no such limit. Calls wait in the broker then, for as long as their callers do, and go to whichever
+    /// instance is free first. A limit is for procedures that callers can do without, or that have bursts which would
+    /// leave every caller waiting for its timeout.
+    pub fn queue(mut self, calls: usize) -> Self {
+        self.options.queue = Some(calls);
+        self
+    }
+
+    /// How long a call may have waited, in the broker and in this instance, before it is run. One that has waited longer
+    /// is answered with [`CallError::Overloaded`](crate::CallError::Overloaded). Default: as long as its caller waits.
+    pub fn queue_time(mut self, longest: Duration) -> Self {
+        self.options.queue_time = Some(longest);
+        self
+    }
+
+    /// For how long this instance remembers its answer to a call with an
+    /// [idempotency key](crate::Call::idempotency_key), to give it again. Default: 10 minutes.
+    ///
+    /// It remembers at most 10,000 answers and 16 MiB of them, and forgets the oldest beyond that. Errors that the
+    /// procedure returned are remembered too; that it panicked, was refused or ran out of time is not.
+    pub fn remember(mut self, time: Duration) -> Self {
+        // No instance runs longer than that, and clocks can count it.
+        self.options.remember = time.min(Duration::from_secs(365 * 86400));
         self
     }
 

@@ -4,14 +4,16 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use almanet_nsq::ChannelName;
 use futures_util::future::try_join_all;
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     builder::Service,
+    counts::Counters,
     dispatch::{Served, Worker},
     handle::ServiceHandle,
+    memory::Memory,
     procedure::{Procedure, ProcedureOptions},
+    turn::Room,
 };
 use crate::{
     error::StartError,
@@ -44,18 +46,23 @@ impl Service {
         let subscriptions = try_join_all(
             served
                 .iter()
-                .map(|(served, channel)| subscribe(session, served, channel, grace)),
+                .map(|(served, options)| subscribe(session, served, options, grace)),
         )
         .await?;
 
         let stop = session.leaving().child_token();
         let abort = CancellationToken::new();
         let running = TaskTracker::new();
-        for ((served, _), subscription) in served.into_iter().zip(subscriptions) {
+        let mut counted = Vec::with_capacity(served.len());
+        for ((served, options), subscription) in served.into_iter().zip(subscriptions) {
             tracing::info!(procedure = %served.uri, "serving");
+            let counters = Arc::<Counters>::default();
+            counted.push((served.uri.clone(), Arc::clone(&counters)));
             let worker = Arc::new(Worker {
                 session: session.clone(),
-                concurrency: Arc::new(Semaphore::new(served.concurrency)),
+                room: Room::new(options.concurrency, options.queue, options.queue_time),
+                memory: Memory::new(options.remember),
+                counters,
                 served,
                 stop: stop.clone(),
                 abort: abort.clone(),
@@ -64,12 +71,21 @@ impl Service {
             running.spawn(session.services().track_future(worker.serve(subscription)));
         }
         running.close();
-        Ok(ServiceHandle::new(stop, running))
+        Ok(ServiceHandle::new(stop, running, counted))
     }
 }
 
+/// How a procedure is served.
+struct Options {
+    channel: ChannelName,
+    concurrency: usize,
+    queue: Option<usize>,
+    queue_time: Option<Duration>,
+    remember: Duration,
+}
+
 /// Checks all procedures before anything is started.
-fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, ChannelName)>, StartError> {
+fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, Options)>, StartError> {
     if procedures.is_empty() {
         return Err(StartError::Empty);
     }
@@ -90,16 +106,28 @@ fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, ChannelName)>, Start
             source,
         })?;
         let ProcedureOptions {
-            timeout, concurrency, ..
+            timeout,
+            concurrency,
+            queue,
+            queue_time,
+            remember,
+            ..
         } = options;
+        let options = Options {
+            channel,
+            concurrency,
+            queue,
+            queue_time,
+            remember,
+        };
         served.push((
             Served {
                 uri,
                 handler,
                 timeout,
-                concurrency,
+                queue_time,
             },
-            channel,
+            options,
         ));
     }
     Ok(served)
@@ -108,11 +136,16 @@ fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, ChannelName)>, Start
 async fn subscribe(
     session: &Session,
     served: &Served,
-    channel: &ChannelName,
+    Options {
+        channel,
+        concurrency,
+        queue,
+        ..
+    }: &Options,
     grace: Duration,
 ) -> Result<Subscription, StartError> {
     let options = SubscribeOptions {
-        max_in_flight: served.concurrency,
+        max_in_flight: Room::max_in_flight(*concurrency, *queue),
         message_timeout: Some(MESSAGE_TIMEOUT),
         // What still runs after the grace is dropped, and closing waits for those answers too.
         close_timeout: grace.saturating_add(Duration::from_secs(2)),

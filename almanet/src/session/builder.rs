@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::shared::{Session, Shared};
+use super::{
+    circuit::{CircuitBreaker, Circuits},
+    retry::{Budget, RetryBudget},
+    shared::{Session, Shared},
+};
 use crate::{
     error::ConnectError,
     transport::{NsqTransport, NsqTransportConfig, Transport},
@@ -33,6 +37,8 @@ pub struct SessionBuilder {
     codec: Codec,
     call_timeout: Duration,
     leave_timeout: Duration,
+    retry_budget: RetryBudget,
+    circuit_breaker: Option<CircuitBreaker>,
     nsq: NsqTransportConfig,
     transport: Option<Arc<dyn Transport>>,
 }
@@ -48,6 +54,8 @@ impl Default for SessionBuilder {
             // Longer than the grace that services give to handlers (25 s), shorter than a supervisor's patience
             // (systemd: 90 s; Kubernetes: 30 s).
             leave_timeout: Duration::from_secs(28),
+            retry_budget: RetryBudget::default(),
+            circuit_breaker: None,
             nsq: NsqTransportConfig::default(),
             transport: None,
         }
@@ -108,6 +116,18 @@ impl SessionBuilder {
         self
     }
 
+    /// How many retries the session makes at most. Default: one for every five calls, and ten in each second.
+    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
+        self.retry_budget = budget;
+        self
+    }
+
+    /// Stops calling procedures that fail again and again, for a while. Default: none, so that each call goes out.
+    pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
+        self.circuit_breaker = Some(breaker);
+        self
+    }
+
     /// The settings of the connections to NSQ: TLS, the secret for AUTH, compression, timeouts, limits.
     ///
     /// ```no_run
@@ -155,10 +175,21 @@ impl SessionBuilder {
             None if self.addresses.is_empty() => return Err(ConnectError::NoAddress),
             None => Arc::new(NsqTransport::connect(self.addresses, self.nsq).await?),
         };
-        let shared = Shared::new(transport, self.codec, self.call_timeout, self.leave_timeout);
+        let circuits = self
+            .circuit_breaker
+            .map(|breaker| Arc::new(Circuits::new(breaker)));
+        let shared = Shared::new(
+            transport,
+            self.codec,
+            self.call_timeout,
+            self.leave_timeout,
+            Budget::new(self.retry_budget),
+            circuits,
+        );
         tracing::debug!(session = %shared.id, transport = ?shared.transport, "session connected");
         Ok(Session {
             shared: Arc::new(shared),
+            inherited: None,
         })
     }
 }

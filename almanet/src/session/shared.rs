@@ -9,8 +9,24 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{builder::SessionBuilder, call::Call, pending::PendingCalls, replies::Replies};
-use crate::{error::ConnectError, id::Id, transport::Transport, wire::Codec};
+use super::{
+    builder::SessionBuilder,
+    call::Call,
+    circuit::{Admitted, CircuitState, Circuits},
+    clocks::Clocks,
+    inbox::Inbox,
+    inherit::Inherited,
+    pending::PendingCalls,
+    retry::Budget,
+    running::RunningCalls,
+};
+use crate::{
+    error::ConnectError,
+    id::Id,
+    transport::{SubscribeError, Transport},
+    uri::Uri,
+    wire::Codec,
+};
 
 /// A connection to the brokers by which a program calls procedures, serves them, produces and consumes.
 ///
@@ -29,6 +45,8 @@ use crate::{error::ConnectError, id::Id, transport::Transport, wire::Codec};
 #[derive(Clone)]
 pub struct Session {
     pub(super) shared: Arc<Shared>,
+    /// What the calls that are made by this clone inherit; only the sessions that handlers are given have it.
+    pub(super) inherited: Option<Inherited>,
 }
 
 pub(super) struct Shared {
@@ -38,8 +56,12 @@ pub(super) struct Shared {
     pub(super) call_timeout: Duration,
     pub(super) leave_timeout: Duration,
     pub(super) pending: Arc<PendingCalls>,
+    pub(super) running: Arc<RunningCalls>,
+    pub(super) clocks: Arc<Clocks>,
+    pub(super) retry_budget: Budget,
+    pub(super) circuits: Option<Arc<Circuits>>,
     /// The subscription to the session's reply topic, made by the first call.
-    pub(super) replies: OnceCell<Replies>,
+    pub(super) inbox: OnceCell<Inbox>,
     /// The services of the session.
     pub(super) services: TaskTracker,
     /// Cancelled when the session is left: services drain.
@@ -57,22 +79,42 @@ impl Shared {
         codec: Codec,
         call_timeout: Duration,
         leave_timeout: Duration,
+        retry_budget: Budget,
+        circuits: Option<Arc<Circuits>>,
     ) -> Self {
+        let id = Id::random();
         let left = CancellationToken::new();
         Self {
-            id: Id::random(),
+            id,
             transport,
             codec,
             call_timeout,
             leave_timeout,
-            pending: Arc::default(),
-            replies: OnceCell::new(),
+            pending: Arc::new(PendingCalls::new(id)),
+            running: Arc::default(),
+            clocks: Arc::default(),
+            retry_budget,
+            circuits,
+            inbox: OnceCell::new(),
             services: TaskTracker::new(),
             leaving: CancellationToken::new(),
             tasks: TaskTracker::new(),
             _ends_with_the_last_clone: left.clone().drop_guard(),
             left,
         }
+    }
+
+    /// Lets a call out, if its circuit does; an error says for how long it does not.
+    pub(super) fn admit(&self, procedure: &Uri) -> Result<Option<Box<Admitted>>, Duration> {
+        let Some(circuits) = &self.circuits else {
+            return Ok(None);
+        };
+        circuits.admit(procedure).map(Box::new).map(Some)
+    }
+
+    /// The session's inbox; whoever asks first has it made.
+    pub(super) async fn inbox(&self) -> Result<&Inbox, SubscribeError> {
+        self.inbox.get_or_try_init(|| Inbox::listen(self)).await
     }
 }
 
@@ -129,9 +171,27 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// A call that is dropped is forgotten here; the procedure may run all the same.
+    /// A call that is dropped is given up: its handler is dropped too if it runs for longer than a tenth of a second,
+    /// as soon as it can be told. A call that ends by itself needs no such message: its deadline travels with it.
     pub fn call<T>(&self, uri: impl AsRef<str>, payload: &(impl Serialize + ?Sized)) -> Call<T> {
         Call::new(self, uri, payload)
+    }
+
+    /// The state of the circuit of `procedure`. It is closed at all times when the session has no
+    /// [circuit breaker](SessionBuilder::circuit_breaker).
+    pub fn circuit(&self, procedure: &Uri) -> CircuitState {
+        match &self.shared.circuits {
+            Some(circuits) => circuits.state(procedure),
+            None => CircuitState::Closed,
+        }
+    }
+
+    /// This session for a handler, whose calls inherit `inherited`.
+    pub(crate) fn passing_on(&self, inherited: Inherited) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            inherited: Some(inherited),
+        }
     }
 
     pub(crate) fn transport(&self) -> &Arc<dyn Transport> {

@@ -31,6 +31,20 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// A publication that is dropped may or may not have left.
     async fn publish(&self, publication: Publication) -> Result<(), PublishError>;
 
+    /// Publishes as [`publish`](Self::publish) does, and says which node took the messages in, as [`Delivery::node`]
+    /// names it; `None` when the transport cannot tell, which is what this does unless a transport does better.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    async fn publish_and_locate(&self, publication: Publication) -> Result<Option<Arc<str>>, PublishError> {
+        self.publish(publication).await.map(|()| None)
+    }
+
     /// Subscribes to `topic` as a member of `channel`; returns once the brokers have confirmed it.
     ///
     /// # Errors
@@ -123,11 +137,27 @@ pub struct Subscription {
     source: Box<dyn Source>,
 }
 
+/// What a [`Subscription`] brings.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Arrival {
+    /// A message.
+    Message(Delivery),
+    /// The connection to this node was lost. It is made again, but what was on its way may never come.
+    NodeLost(Arc<str>),
+}
+
 /// Where the messages of a [`Subscription`] come from.
 #[async_trait]
 pub trait Source: Send {
     /// The next message; `None` once the subscription is closed.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>>;
+
+    /// The next node whose connection was lost, after which a message that was on its way through it may never come;
+    /// the connection itself is made again. A source that cannot tell never does, which is the default.
+    fn poll_lost(&mut self, _cx: &mut Context<'_>) -> Poll<Arc<str>> {
+        Poll::Pending
+    }
 
     /// Ends the subscription: no new messages, those not handed out are requeued at once, those handed out are waited
     /// for ([`SubscribeOptions::close_timeout`]).
@@ -147,6 +177,22 @@ impl Subscription {
     /// No message is lost when the future is dropped.
     pub async fn recv(&mut self) -> Option<Delivery> {
         std::future::poll_fn(|cx| self.source.poll_recv(cx)).await
+    }
+
+    /// The next message or loss of a node, messages first; `None` once the subscription is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn arrival(&mut self) -> Option<Arrival> {
+        std::future::poll_fn(|cx| match self.source.poll_recv(cx) {
+            Poll::Ready(delivery) => Poll::Ready(delivery.map(Arrival::Message)),
+            Poll::Pending => self
+                .source
+                .poll_lost(cx)
+                .map(|node| Some(Arrival::NodeLost(node))),
+        })
+        .await
     }
 
     /// Ends the subscription: no new messages, those not handed out are requeued at once, those handed out are waited

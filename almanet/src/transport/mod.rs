@@ -11,7 +11,7 @@ pub use almanet_nsq::{
 #[cfg(feature = "tls")]
 pub use almanet_nsq::{Tls, TlsBuilder, TlsError};
 pub use api::{
-    Acknowledge, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription, Transport,
-    TransportConnectError,
+    Acknowledge, Arrival, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription,
+    Transport, TransportConnectError,
 };
 pub use nsq::{NsqTransport, NsqTransportConfig};

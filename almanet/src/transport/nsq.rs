@@ -163,6 +163,10 @@ impl NsqTransport {
 #[async_trait]
 impl Transport for NsqTransport {
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        self.publish_and_locate(publication).await.map(drop)
+    }
+
+    async fn publish_and_locate(&self, publication: Publication) -> Result<Option<Arc<str>>, PublishError> {
         let Publication {
             topic,
             mut bodies,
@@ -176,11 +180,11 @@ impl Transport for NsqTransport {
             None => pool,
         };
         match (bodies.pop(), bodies.is_empty(), delay) {
-            (Some(body), true, Some(delay)) => pool.publish_after(&topic, delay, body).await,
-            (Some(body), true, None) => pool.publish(&topic, body).await,
+            (Some(body), true, None) => pool.publish_and_locate(&topic, body).await.map(Some),
+            (Some(body), true, Some(delay)) => pool.publish_after(&topic, delay, body).await.map(|()| None),
             (last, _, _) => {
                 bodies.extend(last);
-                pool.publish_many(&topic, bodies).await
+                pool.publish_many(&topic, bodies).await.map(|()| None)
             }
         }
     }
@@ -242,6 +246,10 @@ struct NsqSource(Consumer);
 impl Source for NsqSource {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         self.0.poll_recv(cx).map(|delivery| delivery.map(unwrap_delivery))
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Arc<str>> {
+        self.0.poll_lost(cx)
     }
 
     async fn close(self: Box<Self>) {

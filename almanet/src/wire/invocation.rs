@@ -28,6 +28,8 @@ pub struct Invocation {
     pub reply_topic: Option<TopicName>,
     /// How long the caller waits, counted from when the message was published; `None` when it does not say.
     pub timeout: Option<Duration>,
+    /// Whether the caller takes [`Control`](super::Control) messages on its reply topic. All who write MessagePack do.
+    pub takes_control: bool,
     /// What travels beside the payload.
     pub headers: Headers,
     /// The argument. Its codec is that of the envelope.
@@ -35,7 +37,8 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// A call with this payload: from `caller_id`, with a new id, without a reply, a timeout and headers.
+    /// A call with this payload: from `caller_id`, with a new id, without a reply, a timeout and headers, by a caller
+    /// that takes control messages.
     pub fn new(caller_id: Id, payload: Payload) -> Self {
         let (id, headers) = (Id::random(), Headers::new());
         Self {
@@ -43,6 +46,7 @@ impl Invocation {
             caller_id,
             reply_topic: None,
             timeout: None,
+            takes_control: true,
             headers,
             payload,
         }
@@ -79,6 +83,7 @@ impl Invocation {
                 payload: envelope::json_text(self.payload.bytes())?,
                 reply_topic,
                 timeout_ms,
+                control: self.takes_control,
                 headers: (!self.headers.is_empty()).then_some(&self.headers),
             }),
         }
@@ -99,6 +104,7 @@ impl Invocation {
                     parts.caller_id,
                     parts.reply_topic,
                     parts.timeout_ms,
+                    true,
                     parts.headers,
                     payload,
                 )
@@ -112,6 +118,7 @@ impl Invocation {
                     parts.caller_id,
                     &parts.reply_topic,
                     parts.timeout_ms,
+                    parts.control,
                     headers,
                     payload,
                 )
@@ -124,6 +131,7 @@ impl Invocation {
         caller_id: Id,
         reply_topic: &str,
         timeout_ms: Option<u64>,
+        takes_control: bool,
         headers: Headers,
         payload: Payload,
     ) -> Result<Self, EnvelopeError> {
@@ -139,6 +147,7 @@ impl Invocation {
             caller_id,
             reply_topic,
             timeout,
+            takes_control,
             headers,
             payload,
         })
@@ -194,6 +203,9 @@ struct JsonInvocation<P, T, H> {
     reply_topic: T,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
+    /// Whether the caller takes control messages. The Python package does not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    control: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<H>,
 }

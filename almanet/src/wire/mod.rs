@@ -3,6 +3,7 @@
 //! docs/protocol.md describes the bytes.
 
 mod codec;
+mod control;
 mod envelope;
 mod headers;
 mod invocation;
@@ -11,8 +12,10 @@ mod reply;
 mod scratch;
 
 pub use codec::{Codec, DecodeError, EncodeError};
+pub use control::{Control, ControlKind};
 pub use envelope::EnvelopeError;
 pub use headers::Headers;
+pub(crate) use headers::IDEMPOTENCY_KEY;
 pub use invocation::Invocation;
 pub use payload::Payload;
 pub use reply::Reply;

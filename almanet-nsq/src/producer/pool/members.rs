@@ -97,7 +97,7 @@ impl Members {
         let known: Vec<Arc<str>> = self
             .read()
             .iter()
-            .map(|node| Arc::clone(node.producer.shared_address()))
+            .map(|node| Arc::clone(node.producer.node()))
             .collect();
         let settled = self.now().saturating_add(self.config.settling_time);
         let found: Vec<Arc<Member>> = addresses
@@ -113,13 +113,13 @@ impl Members {
             })
             .collect();
         let gone = self.write(|nodes| {
-            let is_gone = |node: &mut Arc<Member>| !addresses.contains(node.producer.shared_address());
+            let is_gone = |node: &mut Arc<Member>| !addresses.contains(node.producer.node());
             let gone: Vec<_> = nodes.extract_if(.., is_gone).collect();
             nodes.extend(found);
             gone
         });
         for node in &gone {
-            let address = node.producer.shared_address();
+            let address = node.producer.node();
             info!(%address, "no longer publishing to a node that is not listed");
             self.tell(address, ConnectionChange::LetGo);
         }
@@ -178,7 +178,7 @@ impl Members {
         let now = self.now();
         let nodes = self.read();
         let shown = nodes.iter().map(|node| PoolNode {
-            address: Arc::clone(node.producer.shared_address()),
+            address: Arc::clone(node.producer.node()),
             is_connected: node.producer.is_connected(),
             is_avoided: node.health.is_avoided(now),
         });
