@@ -52,11 +52,13 @@
 //! # Cargo features
 //!
 //! - `embedded` (default): [`Broker`], which speaks NSQ's protocol, to run inside the program.
+//! - `schema` (default): JSON Schemas of what procedures take and return, by [`schemars`].
 //! - `tls` (default): [`transport::Tls`], for connections to nsqd over TLS; building it needs a C compiler.
 
 mod error;
 mod event;
 mod id;
+mod introspect;
 mod macros;
 mod service;
 mod session;
@@ -68,13 +70,20 @@ pub mod transport;
 #[cfg(feature = "embedded")]
 pub use almanet_broker::{Broker, BrokerConfig};
 pub use error::{
-    CallError, ConnectError, ConsumeError, LeaveError, ProduceError, RemoteError, RpcError, ServeError,
-    StartError,
+    CallError, ConnectError, ConsumeError, IntrospectError, LeaveError, ProduceError, RemoteError, RpcError,
+    ServeError, StartError,
 };
 pub use event::{Consumer, Event, Received, Undecodable};
 pub use id::{Id, InvalidId};
+pub use introspect::{
+    Instance, InstanceInfo, InstanceStats, Introspection, ProcedureInfo, ProcedureSchema, ProcedureStats,
+};
 pub use macros::{Event, RpcError, procedure, service};
-pub use service::{Context, Handler, Procedure, ProcedureOptions, Request, Service, ServiceHandle};
+#[cfg(feature = "schema")]
+pub use schemars;
+pub use service::{
+    Context, ErrorSchema, Handler, Procedure, ProcedureOptions, Request, Schemas, Service, ServiceHandle,
+};
 pub use session::{Call, Session, SessionBuilder};
 pub use uri::{InvalidUri, Uri};
 pub use wire::{Codec, DecodeError, EncodeError, EnvelopeError, Headers, Invocation, Payload, Reply};
@@ -84,7 +93,7 @@ pub use wire::{Codec, DecodeError, EncodeError, EnvelopeError, Headers, Invocati
 pub mod __private {
     pub use serde;
 
-    pub use crate::service::{NoPayload, Outcome};
+    pub use crate::service::{NoPayload, ObjectSchema, Outcome, Probe, Unknown};
 }
 
 /// The snippets of the README compile.

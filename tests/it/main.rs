@@ -3,9 +3,11 @@
 mod bad_input;
 mod call;
 mod compose;
+mod contract;
 mod errors;
 mod events;
 mod faults;
+mod introspection;
 mod macros;
 mod restart;
 mod shutdown;

@@ -21,8 +21,10 @@ use tower::ServiceExt;
 
 use super::{
     context::{self, Context},
+    meter::Meter,
     procedure::{Handler, Request},
     reply,
+    serving::Serving,
 };
 use crate::{
     error::{INTERNAL_ERROR, RemoteError, TIMEOUT},
@@ -40,6 +42,7 @@ pub(super) struct Served {
     pub(super) handler: Handler,
     pub(super) timeout: Option<Duration>,
     pub(super) concurrency: usize,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// What serves one procedure.
@@ -53,6 +56,8 @@ pub(super) struct Worker {
     /// Fires when running calls shall be dropped.
     pub(super) abort: CancellationToken,
     pub(super) grace: Duration,
+    /// What is seen of the service from outside, for as long as it is served.
+    pub(super) _serving: Arc<Serving>,
 }
 
 /// A call that is about to run.
@@ -152,20 +157,38 @@ impl Worker {
             request,
             cancel_on_return,
         } = call;
+        let meter = &*self.served.meter;
+        let (started, running) = (Instant::now(), meter.start());
         let outcome = match self.run(request, id, codec, limits, delivery).await {
-            Run::Answered(outcome) => outcome,
+            Run::Answered(outcome) => {
+                meter.answered(started.elapsed(), &outcome);
+                outcome
+            }
             Run::TimedOut => {
+                meter.given_up();
                 tracing::debug!(procedure = %self.served.uri, call = %id, "gave up a call: its time was up");
                 return Done::Finish;
             }
-            Run::CutOff => return Done::Requeue,
+            Run::CutOff => {
+                meter.given_up();
+                return Done::Requeue;
+            }
         };
+        drop(running);
         drop(cancel_on_return);
         let Some(topic) = reply_topic else {
             return Done::Finish;
         };
         let node = Arc::clone(&delivery.node);
-        match reply::send(&self.session, topic, node, codec, Reply::new(id, outcome)).await {
+        match reply::send(
+            &**self.session.transport(),
+            topic,
+            node,
+            codec,
+            Reply::new(id, outcome),
+        )
+        .await
+        {
             Ok(()) => Done::Finish,
             Err(error) => {
                 tracing::warn!(procedure = %self.served.uri, call = %id, %error, "could not answer a call: it will be run again");
@@ -181,6 +204,7 @@ impl Worker {
         let invocation = match Invocation::decode(&delivery.body) {
             Ok(invocation) => invocation,
             Err(error) => {
+                self.served.meter.malformed();
                 tracing::warn!(%procedure, node = %delivery.node, message = %delivery.id, %error, "dropped what is no invocation");
                 return None;
             }
@@ -189,6 +213,7 @@ impl Worker {
             .timeout
             .and_then(|timeout| received.checked_add(timeout.saturating_sub(age(delivery))));
         if deadline.is_some_and(|deadline| deadline <= received) {
+            self.served.meter.expired();
             tracing::debug!(%procedure, call = %invocation.id, "dropped a call whose caller waits no more");
             return None;
         }
@@ -280,7 +305,7 @@ fn finish(delivery: Delivery) {
 }
 
 /// How long ago the broker took the message in. A clock that is behind the broker's makes it zero.
-fn age(delivery: &Delivery) -> Duration {
+pub(super) fn age(delivery: &Delivery) -> Duration {
     let published = Duration::from_nanos(u64::try_from(delivery.timestamp).unwrap_or(0));
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -2,14 +2,24 @@
 
 mod builder;
 mod context;
+mod control;
 mod dispatch;
 mod handle;
+mod latency;
+mod meter;
+mod probe;
 mod procedure;
 mod reply;
+mod schema;
+mod schema_topics;
 mod serve;
+mod serving;
 mod start;
 
 pub use builder::Service;
 pub use context::Context;
+pub(crate) use control::Control;
 pub use handle::ServiceHandle;
+pub use probe::{ObjectSchema, Probe, Unknown};
 pub use procedure::{Handler, NoPayload, Outcome, Procedure, ProcedureOptions, Request};
+pub use schema::{ErrorSchema, Schemas};

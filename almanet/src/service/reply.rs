@@ -6,8 +6,7 @@ use almanet_nsq::TopicName;
 
 use crate::{
     error::{INVALID_RETURN, RemoteError},
-    session::Session,
-    transport::{Publication, PublishError},
+    transport::{Publication, PublishError, Transport},
     wire::{Codec, Reply},
 };
 
@@ -19,7 +18,7 @@ use crate::{
 ///
 /// [`PublishError`] when no answer reached the broker: the call is to be run again.
 pub(super) async fn send(
-    session: &Session,
+    transport: &dyn Transport,
     topic: TopicName,
     node: Arc<str>,
     codec: Codec,
@@ -29,7 +28,7 @@ pub(super) async fn send(
     let reason = match reply.encode() {
         Ok(body) => {
             let publication = Publication::new(topic.clone(), body).through(Arc::clone(&node));
-            match session.transport().publish(publication).await {
+            match transport.publish(publication).await {
                 Err(error @ (PublishError::TooLarge { .. } | PublishError::Refused { .. })) => {
                     error.to_string()
                 }
@@ -44,8 +43,7 @@ pub(super) async fn send(
         Err(RemoteError::sentence(codec, INVALID_RETURN, &reason)),
     );
     let Ok(body) = instead.encode() else { return Ok(()) };
-    match session
-        .transport()
+    match transport
         .publish(Publication::new(topic, body).through(node))
         .await
     {

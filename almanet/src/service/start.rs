@@ -4,14 +4,17 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use almanet_nsq::ChannelName;
 use futures_util::future::try_join_all;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     builder::Service,
     dispatch::{Served, Worker},
     handle::ServiceHandle,
-    procedure::{Procedure, ProcedureOptions},
+    meter::Meter,
+    procedure::Procedure,
+    schema_topics,
+    serving::{Serving, Shown},
 };
 use crate::{
     error::StartError,
@@ -40,7 +43,11 @@ impl Service {
             return Err(StartError::SessionLeft);
         }
         let grace = self.grace;
-        let served = check(self.procedures)?;
+        let mut procedures = self.procedures;
+        if self.schema_topics {
+            procedures.extend(schema_topics::of(session.id(), &procedures));
+        }
+        let (served, shown) = check(procedures)?;
         let subscriptions = try_join_all(
             served
                 .iter()
@@ -49,6 +56,19 @@ impl Service {
         .await?;
 
         let stop = session.leaving().child_token();
+        let serving = Arc::new(Serving {
+            instance: Serving::instance(self.name, self.version, session.id()),
+            description: self.description,
+            started: Instant::now(),
+            stop: stop.clone(),
+            procedures: shown,
+        });
+        if self.introspection
+            && let Err(error) = session.control().join(session, &serving).await
+        {
+            // A broker may forbid the topic. What the service is for goes on all the same.
+            tracing::warn!(%error, "nobody can ask what this service is");
+        }
         let abort = CancellationToken::new();
         let running = TaskTracker::new();
         for ((served, _), subscription) in served.into_iter().zip(subscriptions) {
@@ -60,6 +80,7 @@ impl Service {
                 stop: stop.clone(),
                 abort: abort.clone(),
                 grace,
+                _serving: Arc::clone(&serving),
             });
             running.spawn(session.services().track_future(worker.serve(subscription)));
         }
@@ -68,41 +89,54 @@ impl Service {
     }
 }
 
+/// What is to be served, each on its channel, and what is shown of it.
+type Checked = (Vec<(Served, ChannelName)>, Vec<Shown>);
+
 /// Checks all procedures before anything is started.
-fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, ChannelName)>, StartError> {
+fn check(procedures: Vec<Procedure>) -> Result<Checked, StartError> {
     if procedures.is_empty() {
         return Err(StartError::Empty);
     }
     let mut names = HashSet::new();
     let mut served = Vec::with_capacity(procedures.len());
+    let mut shown = Vec::new();
     for Procedure {
         uri,
         handler,
         options,
+        schemas,
     } in procedures
     {
         let uri = uri?;
         if !names.insert(uri.clone()) {
             return Err(StartError::Duplicate { procedure: uri });
         }
-        let channel = ChannelName::new(options.channel).map_err(|source| StartError::InvalidChannel {
+        let channel = ChannelName::new(&options.channel).map_err(|source| StartError::InvalidChannel {
             procedure: uri.clone(),
             source,
         })?;
-        let ProcedureOptions {
-            timeout, concurrency, ..
-        } = options;
+        let meter = Arc::new(Meter::new());
+        let (timeout, concurrency) = (options.timeout, options.concurrency);
+        if !options.hidden {
+            shown.push(Shown {
+                uri: uri.clone(),
+                options,
+                schemas,
+                meter: Arc::clone(&meter),
+            });
+        }
         served.push((
             Served {
                 uri,
                 handler,
                 timeout,
                 concurrency,
+                meter,
             },
             channel,
         ));
     }
-    Ok(served)
+    Ok((served, shown))
 }
 
 async fn subscribe(

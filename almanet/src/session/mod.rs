@@ -2,6 +2,7 @@
 
 mod builder;
 mod call;
+mod gather;
 mod leave;
 mod pending;
 mod publish;

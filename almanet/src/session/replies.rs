@@ -5,7 +5,7 @@ use std::sync::Arc;
 use almanet_nsq::{ChannelName, InvalidName, TopicName};
 use tokio_util::sync::CancellationToken;
 
-use super::{pending::PendingCalls, shared::Shared};
+use super::{gather::Gatherings, pending::PendingCalls, shared::Shared};
 use crate::{
     id::Id,
     transport::{Delivery, SubscribeError, SubscribeOptions, Subscription},
@@ -30,8 +30,11 @@ impl Replies {
             ..SubscribeOptions::default()
         };
         let subscription = session.transport.subscribe(&topic, &channel, options).await?;
-        let (pending, left) = (Arc::clone(&session.pending), session.left.clone());
-        session.tasks.spawn(receive(subscription, pending, left));
+        let (pending, gatherings) = (Arc::clone(&session.pending), Arc::clone(&session.gatherings));
+        let left = session.left.clone();
+        session
+            .tasks
+            .spawn(receive(subscription, pending, gatherings, left));
         Ok(Self { topic })
     }
 }
@@ -41,7 +44,12 @@ fn names(session: Id) -> Result<(TopicName, ChannelName), InvalidName> {
     Ok((topic, ChannelName::new("almanet#ephemeral")?))
 }
 
-async fn receive(mut subscription: Subscription, pending: Arc<PendingCalls>, left: CancellationToken) {
+async fn receive(
+    mut subscription: Subscription,
+    pending: Arc<PendingCalls>,
+    gatherings: Arc<Gatherings>,
+    left: CancellationToken,
+) {
     loop {
         let delivery = tokio::select! {
             biased;
@@ -49,16 +57,18 @@ async fn receive(mut subscription: Subscription, pending: Arc<PendingCalls>, lef
             () = left.cancelled() => break,
         };
         let Some(delivery) = delivery else { return };
-        hand_over(delivery, &pending);
+        hand_over(delivery, &pending, &gatherings);
     }
     subscription.close().await;
 }
 
-fn hand_over(delivery: Delivery, pending: &PendingCalls) {
+fn hand_over(delivery: Delivery, pending: &PendingCalls, gatherings: &Gatherings) {
     match Reply::decode(&delivery.body) {
         Ok(reply) => {
             let call = reply.call_id;
-            if !pending.complete(reply) {
+            if let Some(reply) = gatherings.take(reply)
+                && !pending.complete(reply)
+            {
                 tracing::debug!(%call, "a reply came that no call waits for: it is late, or a duplicate");
             }
         }

@@ -9,8 +9,10 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{builder::SessionBuilder, call::Call, pending::PendingCalls, replies::Replies};
-use crate::{error::ConnectError, id::Id, transport::Transport, wire::Codec};
+use super::{
+    builder::SessionBuilder, call::Call, gather::Gatherings, pending::PendingCalls, replies::Replies,
+};
+use crate::{error::ConnectError, id::Id, service::Control, transport::Transport, wire::Codec};
 
 /// A connection to the brokers by which a program calls procedures, serves them, produces and consumes.
 ///
@@ -40,6 +42,10 @@ pub(super) struct Shared {
     pub(super) pending: Arc<PendingCalls>,
     /// The subscription to the session's reply topic, made by the first call.
     pub(super) replies: OnceCell<Replies>,
+    /// What was sent to many, and has its answers collected.
+    pub(super) gatherings: Arc<Gatherings>,
+    /// Answers those who ask what the services are.
+    pub(super) control: Control,
     /// The services of the session.
     pub(super) services: TaskTracker,
     /// Cancelled when the session is left: services drain.
@@ -67,6 +73,8 @@ impl Shared {
             leave_timeout,
             pending: Arc::default(),
             replies: OnceCell::new(),
+            gatherings: Arc::default(),
+            control: Control::default(),
             services: TaskTracker::new(),
             leaving: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -138,6 +146,10 @@ impl Session {
         &self.shared.transport
     }
 
+    pub(crate) fn control(&self) -> &Control {
+        &self.shared.control
+    }
+
     /// Where services run, so that leaving can wait for them.
     pub(crate) fn services(&self) -> &TaskTracker {
         &self.shared.services
@@ -146,6 +158,16 @@ impl Session {
     /// Cancelled when services shall drain.
     pub(crate) fn leaving(&self) -> &CancellationToken {
         &self.shared.leaving
+    }
+
+    /// Where tasks run that end when the session has been left.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.shared.tasks
+    }
+
+    /// Cancelled when the session has been left.
+    pub(crate) fn left(&self) -> &CancellationToken {
+        &self.shared.left
     }
 }
 
