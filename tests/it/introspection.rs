@@ -1,19 +1,21 @@
 //! Services say what they are and how they do, to whoever asks.
 
-use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use almanet::{
-    CallError, Codec, Context, Id, IntrospectError, Invocation, Payload, Procedure, ProcedureStats, RpcError,
-    Service, Session, schemars, service,
+    Broker, BrokerConfig, CallError, Codec, Context, Id, IntrospectError, Invocation, Payload, Procedure,
+    ProcedureStats, RpcError, Service, Session,
     transport::{
-        ChannelName, NsqTransport, NsqTransportConfig, Publication, SubscribeOptions, TopicName,
-        Transport as _,
+        ChannelName, NsqTransport, Publication, PublishError, SubscribeError, SubscribeOptions, Subscription,
+        TopicName, Transport,
     },
 };
 use almanet_tests::{TestBroker, echo, unique};
-use serde::{Deserialize, Serialize};
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+
+use crate::raw::{answer_to, publish, transport};
 
 /// A service of one procedure that echoes, called `name`.
 fn named(name: &str) -> Service {
@@ -208,150 +210,6 @@ async fn what_became_of_the_calls_is_counted() {
     stopping.await.unwrap();
 }
 
-/// Publishes a body as it is.
-async fn publish(broker: &TestBroker, topic: &str, body: impl Into<bytes::Bytes>) {
-    let transport = transport(broker).await;
-    let publication = Publication::new(TopicName::new(topic).unwrap(), body.into());
-    transport.publish(publication).await.unwrap();
-    transport.close().await;
-}
-
-async fn transport(broker: &TestBroker) -> NsqTransport {
-    NsqTransport::connect(vec![broker.address().to_owned()], NsqTransportConfig::default())
-        .await
-        .unwrap()
-}
-
-/// Whom to greet.
-#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
-#[schemars(crate = "almanet::schemars")]
-pub struct Guest {
-    name: String,
-    #[serde(default)]
-    title: Option<String>,
-}
-
-/// A type that has no schema.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Plain {
-    number: u8,
-}
-
-/// Why somebody is not greeted.
-#[derive(Debug, thiserror::Error, RpcError)]
-pub enum GreetError {
-    /// The name is on the list.
-    #[error("{name} is not welcome until {until:?}")]
-    Denied { name: String, until: Option<Plain> },
-    #[error("the house is full")]
-    Full,
-}
-
-/// Greets guests.
-#[service(prepath = "almanet.test.described")]
-mod described {
-    use super::{GreetError, Guest, Plain};
-
-    /// Greets a guest.
-    #[procedure(tags("people"))]
-    pub async fn greet(guest: Guest) -> Result<String, GreetError> {
-        Ok(format!(
-            "Hello, {}{}!",
-            guest.title.unwrap_or_default(),
-            guest.name
-        ))
-    }
-
-    #[procedure]
-    pub async fn seat(
-        guest: Guest,
-        #[serde(rename = "table", alias = "desk")] number: u32,
-        #[serde(default)] beside: Vec<Guest>,
-        plain: Plain,
-    ) -> Plain {
-        let _ = (guest, number, beside);
-        plain
-    }
-
-    #[procedure]
-    pub async fn close() {}
-}
-
-#[tokio::test]
-async fn schemas_tell_what_a_procedure_takes_and_returns() {
-    let broker = TestBroker::embedded().await;
-    let session = broker.session().await;
-    let service = described::service().start(&session).await.unwrap();
-
-    let info = session.discover().await.unwrap().remove(0);
-    assert_eq!(info.instance.service, "almanet.test.described");
-    assert_eq!(info.instance.version, env!("CARGO_PKG_VERSION"));
-    assert_eq!(info.description, "Greets guests.");
-
-    let schemas = session.introspect().schemas().await.unwrap();
-    let [close, greet, seat] = schemas.as_slice() else {
-        panic!("{schemas:?}")
-    };
-    assert_eq!(greet.uri, "almanet.test.described.greet");
-    assert_eq!(greet.description, "Greets a guest.");
-    let payload = greet.schemas.payload.as_ref().unwrap();
-    assert_eq!(payload["description"], "Whom to greet.");
-    assert_eq!(payload["required"], json!(["name"]));
-    assert_eq!(greet.schemas.result.as_ref().unwrap()["type"], "string");
-    let [denied, full] = greet.schemas.errors.as_slice() else {
-        panic!("{greet:?}")
-    };
-    assert_eq!(
-        (denied.name.as_str(), denied.description.as_str()),
-        ("denied", "The name is on the list.")
-    );
-    let denied = denied.payload.as_ref().unwrap();
-    assert_eq!(denied["properties"]["name"]["type"], "string");
-    assert_eq!(
-        denied["properties"]["until"],
-        json!(true),
-        "anything, as far as is known"
-    );
-    assert_eq!(
-        (full.name.as_str(), &full.payload.as_ref().unwrap()["type"]),
-        ("full", &json!("null"))
-    );
-
-    let payload = seat.schemas.payload.as_ref().unwrap();
-    assert_eq!(payload["required"], json!(["guest", "table", "plain"]));
-    assert_eq!(payload["properties"]["table"]["type"], "integer");
-    assert_eq!(payload["properties"]["plain"], json!(true));
-    assert_eq!(payload["properties"]["guest"], json!({ "$ref": "#/$defs/Guest" }));
-    assert_eq!(payload["$defs"]["Guest"]["description"], "Whom to greet.");
-    assert_eq!(seat.schemas.result, None);
-    assert_eq!(close.schemas.payload.as_ref().unwrap()["type"], "null");
-
-    // What the schema says is what is read.
-    let by_hand = json!({ "guest": { "name": "Sara" }, "desk": 7, "plain": { "number": 3 } });
-    let plain: Plain = session
-        .call("almanet.test.described.seat", &by_hand)
-        .await
-        .unwrap();
-    assert_eq!(plain.number, 3);
-    let sara = || Guest {
-        name: "Sara".to_owned(),
-        title: None,
-    };
-    let plain = described::seat::call(&session, sara(), 7, vec![], plain)
-        .await
-        .unwrap();
-    assert_eq!(plain.number, 3);
-
-    let of_one = session
-        .introspect()
-        .procedure("almanet.test.described.greet")
-        .schemas()
-        .await
-        .unwrap();
-    assert_eq!(of_one.len(), 1);
-    service.stop().await;
-}
-
 #[tokio::test]
 async fn a_service_that_is_not_to_be_asked_says_nothing() {
     let broker = TestBroker::start().await;
@@ -395,38 +253,12 @@ async fn asking_ends_with_the_session() {
     ));
 }
 
-/// What one raw invocation of `topic` is answered with.
-async fn answer_to(broker: &TestBroker, topic: &str, payload: &str) -> Value {
-    let transport = transport(broker).await;
-    let reply_topic = format!("_rpc_._replies_.{}#ephemeral", Id::random());
-    let mut replies = transport
-        .subscribe(
-            &TopicName::new(&reply_topic).unwrap(),
-            &ChannelName::new("almanet.python#ephemeral").unwrap(),
-            SubscribeOptions::default(),
-        )
-        .await
-        .unwrap();
-    let id = Id::random();
-    let body = json!({
-        "id": id, "caller_id": Id::random(), "payload": payload, "reply_topic": reply_topic, "expires": 60,
-    });
-    let publication = Publication::new(TopicName::new(topic).unwrap(), body.to_string().into());
-    transport.publish(publication).await.unwrap();
-    let delivery = replies.recv().await.unwrap();
-    let reply: Value = serde_json::from_slice(&delivery.body).unwrap();
-    delivery.finish().unwrap();
-    replies.close().await;
-    transport.close().await;
-    assert_eq!(reply["call_id"], json!(id));
-    reply
-}
-
 #[tokio::test]
 async fn a_session_of_another_language_can_ask() {
     let broker = TestBroker::embedded().await;
     let session = broker.session().await;
-    let service = described::service().start(&session).await.unwrap();
+    let name = "almanet.test.asked";
+    let service = named("asked").name(name).start(&session).await.unwrap();
 
     let reply = answer_to(&broker, "_rpc_._control_", "{\"ask\":\"ping\",\"later\":1}").await;
     assert_eq!(reply["is_exception"], false);
@@ -436,7 +268,7 @@ async fn a_session_of_another_language_can_ask() {
     assert_eq!(
         pong,
         json!({
-            "service": "almanet.test.described", "version": env!("CARGO_PKG_VERSION"), "id": null,
+            "service": name, "version": "1.2.3", "id": null,
             "session": session.id(),
         })
     );
@@ -452,81 +284,87 @@ async fn a_session_of_another_language_can_ask() {
         "{reply}"
     );
     publish(&broker, "_rpc_._control_", "no question").await;
-    assert_eq!(pinged(&session, "almanet.test.described").await, 1);
+    assert_eq!(pinged(&session, name).await, 1);
+    service.stop().await;
+}
+
+/// NSQ, where some topics are not for everybody.
+#[derive(Debug)]
+struct Forbidding(NsqTransport);
+
+#[async_trait]
+impl Transport for Forbidding {
+    async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        self.0.publish(publication).await
+    }
+
+    async fn subscribe(
+        &self,
+        topic: &TopicName,
+        channel: &ChannelName,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, SubscribeError> {
+        if topic.as_str() == "_rpc_._control_" {
+            return Err(SubscribeError::Failed {
+                topic: topic.clone(),
+                channel: channel.clone(),
+                source: "E_UNAUTHORIZED".into(),
+            });
+        }
+        self.0.subscribe(topic, channel, options).await
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_may_not_be_asked_serves_all_the_same() {
+    let broker = TestBroker::start().await;
+    let transport = Forbidding(transport(&broker).await);
+    let serving = Session::builder().transport(transport).connect().await.unwrap();
+    let session = broker.session().await;
+    let name = unique("forbidden");
+    let service = named(&name).start(&serving).await.unwrap();
+    let uri = format!("almanet.test.{name}");
+    assert_eq!(session.call::<String>(&uri, "here").await.unwrap(), "here");
+    assert_eq!(pinged(&session, &name).await, 0);
     service.stop().await;
 }
 
 #[tokio::test]
-async fn schemas_are_shared_as_the_python_package_shares_them() {
-    let broker = TestBroker::embedded().await;
-    let session = broker.session().await;
-    let hidden = echo("almanet.test.described.hidden").hidden();
-    let service = described::service()
-        .procedure(hidden)
-        .schema_topics(true)
-        .start(&session)
+async fn services_answer_again_after_the_broker_restarts() {
+    let broker = Broker::start(BrokerConfig::default()).await.unwrap();
+    let address = broker.tcp_addr();
+    let (serving, asking) = (
+        Session::connect(address.to_string()).await.unwrap(),
+        Session::connect(address.to_string()).await.unwrap(),
+    );
+    let name = unique("restarted");
+    let service = named(&name).start(&serving).await.unwrap();
+    assert_eq!(pinged(&asking, &name).await, 1);
+
+    broker.stop().await;
+    let _broker = Broker::start(BrokerConfig::default().tcp_address(address))
         .await
         .unwrap();
-
-    let topic = "_rpc_._schema_.almanet.test.described.greet.almanet";
-    let reply = answer_to(&broker, topic, "null").await;
-    let mut schema: Value = serde_json::from_str(reply["payload"].as_str().unwrap()).unwrap();
-    assert_eq!(schema["payload"].take()["required"], json!(["name"]));
-    assert_eq!(schema["return"].take()["type"], "string");
-    assert_eq!(
-        schema,
-        json!({
-            "session_id": session.id(),
-            "session_version": 0.1,
-            "uri": "almanet.test.described.greet",
-            "channel": "almanet",
-            "validate": true,
-            "tags": ["people"],
-            "name": "greet",
-            "description": "Greets a guest.",
-            "payload": null,
-            "return": null,
-        })
-    );
-    let reply = answer_to(
-        &broker,
-        "_rpc_._schema_.almanet.test.described.close.almanet",
-        "null",
-    )
-    .await;
-    let schema: Value = serde_json::from_str(reply["payload"].as_str().unwrap()).unwrap();
-    assert_eq!(
-        (&schema["tags"], &schema["description"]),
-        (&json!(["default"]), &json!(null))
-    );
-
-    let reply = answer_to(&broker, "_rpc_._schema_.client", "null").await;
-    let client: Value = serde_json::from_str(reply["payload"].as_str().unwrap()).unwrap();
-    assert_eq!(
-        client,
-        json!({
-            "session_id": session.id(),
-            "session_version": 0.1,
-            "routes": [
-                "almanet.test.described.greet:almanet",
-                "almanet.test.described.seat:almanet",
-                "almanet.test.described.close:almanet",
-            ],
-        })
-    );
-    let listed = session.introspect().info().await.unwrap().remove(0);
-    assert_eq!(listed.procedures.len(), 3, "those that tell are not told of");
+    // A question that is asked while the connections come back finds nobody, or no broker.
+    let answered = async {
+        loop {
+            if asking
+                .introspect()
+                .service(&name)
+                .ping()
+                .await
+                .is_ok_and(|found| found.len() == 1)
+            {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), answered)
+        .await
+        .unwrap();
     service.stop().await;
-}
-
-#[test]
-fn a_procedure_without_a_macro_can_say_its_schemas() {
-    let double = Procedure::new("net.example.double", |_: Context, number: i64| async move {
-        Ok::<_, Infallible>(number * 2)
-    });
-    assert_eq!(double.make_schemas().payload, None);
-    let double = double.schemas(almanet::Schemas::of::<i64, i64, Odd>);
-    let schemas = double.make_schemas();
-    assert_eq!(schemas.payload.unwrap()["type"], "integer");
-    assert_eq!(schemas.errors.first().unwrap().name, "odd");
 }

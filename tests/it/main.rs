@@ -9,6 +9,8 @@ mod events;
 mod faults;
 mod introspection;
 mod macros;
+mod raw;
 mod restart;
+mod schemas;
 mod shutdown;
 mod wire;
