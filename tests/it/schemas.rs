@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use almanet::{Context, Procedure, RpcError, schemars, service};
+use almanet::{Context, Procedure, RpcError, Service, schemars, service};
 use almanet_tests::{TestBroker, echo};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -199,6 +199,26 @@ async fn schemas_are_shared_as_the_python_package_shares_them() {
     );
     let listed = session.introspect().info().await.unwrap().remove(0);
     assert_eq!(listed.procedures.len(), 3, "those that tell are not told of");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_procedure_whose_name_leaves_no_room_for_a_schema_topic_is_served_without_one() {
+    let broker = TestBroker::embedded().await;
+    let session = broker.session().await;
+    let long = "a".repeat(58);
+    let service = Service::new()
+        .procedure(echo(&long))
+        .procedure(echo("almanet.test.hyphenated").channel("not-a-segment"))
+        .schema_topics(true)
+        .start(&session)
+        .await
+        .unwrap();
+    for uri in [long.as_str(), "almanet.test.hyphenated"] {
+        assert_eq!(session.call::<String>(uri, "here").await.unwrap(), "here");
+    }
+    let reply = answer_to(&broker, "_rpc_._schema_.client", "null").await;
+    assert!(reply["payload"].as_str().unwrap().contains(&long), "{reply}");
     service.stop().await;
 }
 

@@ -59,7 +59,7 @@ impl Service {
         self
     }
 
-    /// Adds the procedures of `other`.
+    /// Adds the procedures of `other`. What has been said of this service stays.
     pub fn merge(mut self, other: Service) -> Self {
         self.procedures.extend(other.procedures);
         self

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{dispatch::age, reply, serving::Serving};
 use crate::{
-    error::{INVALID_PAYLOAD, RemoteError},
+    error::{INVALID_PAYLOAD, INVALID_RETURN, RemoteError},
     introspect::{CONTROL_TOPIC, Question},
     session::Session,
     transport::{Delivery, SubscribeError, SubscribeOptions, Subscription, Transport},
@@ -111,7 +111,7 @@ async fn answer(delivery: &Delivery, transport: &dyn Transport, services: &Servi
                 .flat_map(|serving| serving.answers(&question, codec));
             answers
                 .map(|answer| {
-                    answer.map_err(|error| RemoteError::sentence(codec, INVALID_PAYLOAD, &error.to_string()))
+                    answer.map_err(|error| RemoteError::sentence(codec, INVALID_RETURN, &error.to_string()))
                 })
                 .collect()
         }
