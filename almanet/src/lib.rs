@@ -47,6 +47,7 @@
 //!   [`consume`](Session::consume), [`leave`](Session::leave).
 //! - [`macro@service`] and [`macro@procedure`]: the two attributes, their options and what they generate.
 //! - [`Service`]: [`start`](Service::start) it on a session, or [`serve`](Service::serve) until the process is stopped.
+//! - [`Session::discover`] and [`Session::introspect`]: what runs, and how it does.
 //! - [`CallError`]: everything that can become of a call; [`RpcError`](macro@RpcError): errors of your own.
 //!
 //! # Cargo features

@@ -1,6 +1,10 @@
 //! Services say what they are and how they do, to whoever asks.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use almanet::{
     Broker, BrokerConfig, CallError, Codec, Context, Id, IntrospectError, Invocation, Payload, Procedure,
@@ -296,7 +300,9 @@ async fn a_session_of_another_language_can_ask() {
     );
     publish(&broker, "_rpc_._control_", "no question").await;
     assert_eq!(answering(&session, name).await, 1);
+    let t = std::time::Instant::now();
     service.stop().await;
+    eprintln!("S {:?}", t.elapsed());
 }
 
 /// NSQ, where some topics are not for everybody.
@@ -341,7 +347,9 @@ async fn a_service_that_may_not_be_asked_serves_all_the_same() {
     let uri = format!("almanet.test.{name}");
     assert_eq!(session.call::<String>(&uri, "here").await.unwrap(), "here");
     assert!(is_silent(&session, &name).await);
+    let t = std::time::Instant::now();
     service.stop().await;
+    eprintln!("S {:?}", t.elapsed());
 }
 
 #[tokio::test]
@@ -377,5 +385,36 @@ async fn services_answer_again_after_the_broker_restarts() {
     tokio::time::timeout(Duration::from_secs(30), answered)
         .await
         .unwrap();
+    let t = std::time::Instant::now();
+    service.stop().await;
+    eprintln!("S {:?}", t.elapsed());
+}
+
+#[tokio::test]
+async fn with_two_brokers_a_service_answers_once_and_through_the_one_that_is_left() {
+    let start = || Broker::start(BrokerConfig::default());
+    let (first, second) = (start().await.unwrap(), start().await.unwrap());
+    let addresses = format!("{},{}", first.tcp_addr(), second.tcp_addr());
+    let (serving, asking) = (
+        Session::connect(&addresses).await.unwrap(),
+        Session::connect(&addresses).await.unwrap(),
+    );
+    let name = unique("twice");
+    let service = named(&name).start(&serving).await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(answering(&asking, &name).await, 1);
+    }
+    first.stop().await;
+    let mut answered = 0;
+    while answered < 4 {
+        let asked = Instant::now();
+        // The first question may go to the broker that has just gone, whose silence it does not wait for.
+        match asking.introspect().service(&name).ping().await {
+            Ok(found) => answered += found.len(),
+            Err(IntrospectError::Unconfirmed { waited }) => assert_eq!(waited, Duration::from_secs(2)),
+            Err(error) => panic!("{error}"),
+        }
+        assert!(asked.elapsed() < Duration::from_secs(10));
+    }
     service.stop().await;
 }

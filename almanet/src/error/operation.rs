@@ -146,6 +146,12 @@ pub enum IntrospectError {
     /// No broker took the question.
     #[error("cannot ask the services that run")]
     Publish(#[from] PublishError),
+    /// No broker had confirmed the question when the time was up. It may have been asked all the same.
+    #[error("no broker confirmed the question within {waited:?}: ask again, or wait longer")]
+    Unconfirmed {
+        /// How long the asking session waited.
+        waited: Duration,
+    },
     /// The session has been left.
     #[error("the session has been left: connect a new one")]
     SessionLeft,

@@ -170,7 +170,12 @@ impl Introspection {
         };
         let payload = Payload::encode(self.session.codec(), &question)?;
         let topic = TopicName::new(CONTROL_TOPIC)?;
-        let mut gathered = self.session.scatter(topic, payload, self.timeout).await?;
+        let scattered = self.session.scatter(topic, payload, self.timeout);
+        let mut gathered = match until {
+            Some(until) => timeout_at(until, scattered).await,
+            None => Ok(scattered.await),
+        }
+        .map_err(|_| IntrospectError::Unconfirmed { waited: self.timeout })??;
 
         let mut answers = Vec::new();
         let mut quiet_at = None;

@@ -6,7 +6,7 @@ use super::procedure::Procedure;
 
 /// Procedures that start and stop together.
 ///
-/// `#[service]` makes one of a module or an `impl` block; this is the way without a macro.
+/// `#[service]` makes one of a module, an `impl` block or a trait; this is the way without a macro.
 ///
 /// ```no_run
 /// # use std::convert::Infallible;

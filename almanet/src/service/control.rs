@@ -6,7 +6,7 @@ use std::{
 };
 
 use almanet_nsq::{ChannelName, TopicName};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{dispatch::age, reply, serving::Serving};
@@ -20,6 +20,9 @@ use crate::{
 
 /// A question that nobody was there to read waits in its topic. Whoever asked has given up by now.
 const MOST_AGE: Duration = Duration::from_secs(60);
+
+/// People and tools ask now and then.
+const MAX_IN_FLIGHT: usize = 16;
 
 /// The services of one session that can be asked.
 #[derive(Debug, Default)]
@@ -52,7 +55,7 @@ async fn listen(session: &Session, services: Services) -> Result<(), SubscribeEr
     let topic = TopicName::new(CONTROL_TOPIC)?;
     let channel = ChannelName::new(format!("{}#ephemeral", session.id()))?;
     let options = SubscribeOptions {
-        max_in_flight: 16,
+        max_in_flight: MAX_IN_FLIGHT,
         ..SubscribeOptions::default()
     };
     let subscription = session.transport().subscribe(&topic, &channel, options).await?;
@@ -64,27 +67,31 @@ async fn listen(session: &Session, services: Services) -> Result<(), SubscribeEr
     Ok(())
 }
 
+/// Answers what comes, each on its own: one whose node is slow or gone keeps nobody else waiting. There are as many under
+/// way as the subscription lets be in flight.
 async fn answer_all(
     mut subscription: Subscription,
     transport: Arc<dyn Transport>,
     services: Services,
     left: CancellationToken,
 ) {
+    let mut answering = JoinSet::new();
     loop {
         let delivery = tokio::select! {
             biased;
             () = left.cancelled() => break,
+            Some(_) = answering.join_next() => continue,
             delivery = subscription.recv() => delivery,
         };
         let Some(delivery) = delivery else { return };
-        tokio::select! {
-            biased;
-            () = left.cancelled() => break,
-            () = answer(&delivery, &*transport, &services) => {}
-        }
-        // When the connection is gone the channel is too, and with it the question.
-        let _ = delivery.finish();
+        let (transport, services) = (Arc::clone(&transport), Arc::clone(&services));
+        answering.spawn(async move {
+            answer(&delivery, &*transport, &services).await;
+            // When the connection is gone the channel is too, and with it the question.
+            let _ = delivery.finish();
+        });
     }
+    answering.shutdown().await;
     subscription.close().await;
 }
 
