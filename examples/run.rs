@@ -166,6 +166,27 @@ async fn retries_do_what_they_say() {
     assert!(rest.is_some_and(|rest| rest.ends_with("s\ndone\n")), "{stdout}");
 }
 
+#[tokio::test]
+async fn contract_serves_calls_and_tells_what_it_is() {
+    let mut contract = example("contract");
+    if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {
+        contract.env("ALMANET_NSQD", address);
+    }
+    let output = output(contract).await;
+    assert_eq!(
+        text(&output.stdout),
+        "greeting    Good morning!\n\
+         ordered     2 cakes, 1 left\n\
+         sold out    1 of cake left\n\
+         stock       1 cake\n\
+         running     net.example.shop with 3 procedures\n\
+         errors      net.example.shop.order raises sold_out\n",
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(output.status.success());
+}
+
 /// A service in a process of its own, killed if the test fails.
 struct Service(Child);
 

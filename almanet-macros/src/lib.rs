@@ -24,7 +24,7 @@ pub fn procedure(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::procedure(options.into(), item.into()).into()
 }
 
-/// Makes a service of the procedures in a module or an `impl` block.
+/// Makes a service of the procedures in a module, an `impl` block or a trait.
 ///
 /// Documented as `almanet::service`.
 #[proc_macro_attribute]

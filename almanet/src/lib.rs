@@ -47,16 +47,19 @@
 //!   [`consume`](Session::consume), [`leave`](Session::leave).
 //! - [`macro@service`] and [`macro@procedure`]: the two attributes, their options and what they generate.
 //! - [`Service`]: [`start`](Service::start) it on a session, or [`serve`](Service::serve) until the process is stopped.
+//! - [`Session::discover`] and [`Session::introspect`]: what runs, and how it does.
 //! - [`CallError`]: everything that can become of a call; [`RpcError`](macro@RpcError): errors of your own.
 //!
 //! # Cargo features
 //!
 //! - `embedded` (default): [`Broker`], which speaks NSQ's protocol, to run inside the program.
+//! - `schema` (default): JSON Schemas of what procedures take and return, by [`schemars`].
 //! - `tls` (default): [`transport::Tls`], for connections to nsqd over TLS; building it needs a C compiler.
 
 mod error;
 mod event;
 mod id;
+mod introspect;
 mod macros;
 mod service;
 mod session;
@@ -68,14 +71,20 @@ pub mod transport;
 #[cfg(feature = "embedded")]
 pub use almanet_broker::{Broker, BrokerConfig};
 pub use error::{
-    CallError, ConnectError, ConsumeError, LeaveError, ProduceError, RemoteError, RpcError, ServeError,
-    StartError,
+    CallError, ConnectError, ConsumeError, IntrospectError, LeaveError, ProduceError, RemoteError, RpcError,
+    ServeError, StartError,
 };
 pub use event::{Consumer, Event, Received, Undecodable};
 pub use id::{Id, InvalidId};
+pub use introspect::{
+    Instance, InstanceInfo, InstanceStats, Introspection, ProcedureInfo, ProcedureSchema, ProcedureStats,
+};
 pub use macros::{Event, RpcError, procedure, service};
+#[cfg(feature = "schema")]
+pub use schemars;
 pub use service::{
-    CallCounts, Context, Handler, Procedure, ProcedureOptions, Request, Service, ServiceHandle,
+    CallCounts, Context, ErrorSchema, Handler, Procedure, ProcedureOptions, Request, Schemas, Service,
+    ServiceHandle,
 };
 pub use session::{Call, CircuitBreaker, CircuitState, Retry, RetryBudget, Session, SessionBuilder};
 pub use uri::{InvalidUri, Uri};
@@ -88,7 +97,7 @@ pub use wire::{
 pub mod __private {
     pub use serde;
 
-    pub use crate::service::{NoPayload, Outcome};
+    pub use crate::service::{NoPayload, ObjectSchema, Outcome, Probe, Unknown};
 }
 
 /// The snippets of the README compile.

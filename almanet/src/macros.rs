@@ -23,12 +23,21 @@
 ///
 /// A [`Context`](crate::Context) if the function wants one, first; then the payload: nothing, one value, or several
 /// values, which travel as a map by name. Payload types are owned and implement serde's `Serialize` and
-/// `Deserialize`.
+/// `Deserialize`. Each of several may have `#[serde(...)]` attributes, as a field has:
+///
+/// ```
+/// # use almanet::procedure;
+/// #[procedure(uri = "net.example.repeat")]
+/// async fn repeat(text: String, #[serde(default, alias = "count")] times: Option<usize>) -> String {
+///     text.repeat(times.unwrap_or(2))
+/// }
+/// ```
 ///
 /// # Return type
 ///
 /// A value that implements `Serialize` and `Deserialize`, or a `Result` of it and an [`RpcError`](trait@crate::RpcError).
 /// A `Result` is known by that name, so an alias of it keeps the name: `type Result<T> = std::result::Result<T, MyError>`.
+/// One of another name is refused by the compiler.
 ///
 /// # Options
 ///
@@ -41,12 +50,13 @@
 /// | `concurrency = 8` | the most runs at once in one instance |
 /// | `idempotent` | running twice does no more than running once |
 /// | `tags("a", "b")` | words by which tools group procedures |
-/// | `hidden` | not shown in listings |
+/// | `hidden` | not shown when services are asked what they are |
 ///
-/// The doc comment becomes the procedure's description.
+/// The doc comment becomes the procedure's description. Types that implement `JsonSchema` of
+/// [`schemars`](crate::schemars) tell what they look like ([`Schemas`](crate::Schemas)); others do as well.
 pub use almanet_macros::procedure;
 
-/// Makes a service of the procedures in a module or an `impl` block.
+/// Makes a service of the procedures in a module, an `impl` block or a trait.
 ///
 /// On a module:
 ///
@@ -95,12 +105,43 @@ pub use almanet_macros::procedure;
 /// # }
 /// ```
 ///
+/// On a trait, which is a contract: services implement it, and callers have its client. Neither needs the other's
+/// crate, only that of the contract.
+///
+/// ```
+/// # use almanet::service;
+/// #[service(prepath = "net.example.greeter")]
+/// pub trait Greeter {
+///     /// Greets a person by name.
+///     #[procedure]
+///     async fn greet(&self, name: String) -> String;
+/// }
+///
+/// struct English;
+///
+/// impl Greeter for English {
+///     async fn greet(&self, name: String) -> String {
+///         format!("Hello, {name}!")
+///     }
+/// }
+///
+/// # async fn example(session: almanet::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// let handle = English.into_service().start(&session).await?;
+/// let greeting = GreeterClient::new(&session).greet("Aidar".into()).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The trait becomes `Send + Sync + 'static`, and its procedures return futures that are `Send`, which an `async fn`
+/// implements. `into_service` takes the state, `shared_service` an `Arc` of it. A procedure may have a body, which is
+/// what services do that do not say otherwise; a method without `#[procedure]` is an ordinary one.
+///
 /// # Options
 ///
 /// | option | meaning |
 /// |---|---|
 /// | `prepath = "net.example"` | what stands before the name of each procedure |
-/// | `client = "Name"` | the name of the generated client; default: `Client` in a module, `<Type>Client` beside an `impl` |
+/// | `client = "Name"` | the name of the generated client; default: `Client` in a module, `<Type>Client` beside an `impl` or a trait |
 pub use almanet_macros::service;
 
 /// Gives a struct or an enum names and payloads on the wire, so that callers can match it.

@@ -23,15 +23,18 @@ impl TestBroker {
                 address,
                 _embedded: None,
             },
-            Err(_) => {
-                let broker = Broker::start(BrokerConfig::default())
-                    .await
-                    .expect("an embedded broker");
-                Self {
-                    address: broker.tcp_addr().to_string(),
-                    _embedded: Some(broker),
-                }
-            }
+            Err(_) => Self::embedded().await,
+        }
+    }
+
+    /// Starts the embedded broker, for tests whose names others have too.
+    pub async fn embedded() -> Self {
+        let broker = Broker::start(BrokerConfig::default())
+            .await
+            .expect("an embedded broker");
+        Self {
+            address: broker.tcp_addr().to_string(),
+            _embedded: Some(broker),
         }
     }
 

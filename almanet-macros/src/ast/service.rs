@@ -1,4 +1,4 @@
-//! A service: the procedures of a module or of an `impl` block.
+//! A service: the procedures of a module or of an `impl` block. Those of a trait are in `contract`.
 
 use std::fmt::Display;
 
@@ -19,6 +19,8 @@ use crate::{
 pub(crate) struct Service {
     pub(crate) description: String,
     pub(crate) cfgs: Vec<Attribute>,
+    /// What its procedures' names begin with, if that is known.
+    pub(crate) prepath: Option<String>,
     pub(crate) procedures: Vec<Procedure>,
     /// The name of the generated client.
     pub(crate) client: Ident,
@@ -30,7 +32,13 @@ pub(crate) struct Service {
 /// What holds the procedures.
 pub(crate) enum Form {
     Module,
-    Impl { state: Box<Type> },
+    Impl {
+        state: Box<Type>,
+    },
+    Trait {
+        ident: Ident,
+        visibility: Box<Visibility>,
+    },
 }
 
 impl Service {
@@ -41,7 +49,7 @@ impl Service {
         diagnostics: &mut Diagnostics,
     ) -> Self {
         let client = options.client.unwrap_or_else(|| format_ident!("Client"));
-        let mut service = Self::new(&module.attrs, client, Form::Module);
+        let mut service = Self::new(&module.attrs, &options.prepath, client, Form::Module);
         let Some((_, items)) = &module.content else {
             service.spoil(
                 diagnostics,
@@ -91,6 +99,7 @@ impl Service {
         };
         let mut service = Self::new(
             &block.attrs,
+            &options.prepath,
             client,
             Form::Impl {
                 state: block.self_ty.clone(),
@@ -146,10 +155,14 @@ impl Service {
         self.procedures.iter().filter(|procedure| procedure.usable)
     }
 
-    fn new(attributes: &[Attribute], client: Ident, form: Form) -> Self {
+    pub(super) fn new(attributes: &[Attribute], prepath: &Given, client: Ident, form: Form) -> Self {
         Self {
             description: description(attributes),
             cfgs: cfgs(attributes),
+            prepath: match prepath {
+                Given::Text(prepath) => Some(prepath.value()),
+                Given::Absent | Given::Wrong => None,
+            },
             procedures: Vec::new(),
             client,
             form,
@@ -158,7 +171,7 @@ impl Service {
     }
 
     /// Adds the function, when it is a procedure.
-    fn add(
+    pub(super) fn add(
         &mut self,
         home: Home<'_>,
         attributes: &[Attribute],
@@ -213,7 +226,7 @@ impl Service {
     }
 
     /// Checks what only the whole shows.
-    fn check(&mut self, prepath: &Given, holder: impl ToTokens, diagnostics: &mut Diagnostics) {
+    pub(super) fn check(&mut self, prepath: &Given, holder: impl ToTokens, diagnostics: &mut Diagnostics) {
         if self.procedures.is_empty() {
             let message = "a service without procedures: put `#[procedure]` on at least one of its functions";
             self.spoil(diagnostics, holder, message);
@@ -234,7 +247,12 @@ impl Service {
         }
     }
 
-    fn spoil(&mut self, diagnostics: &mut Diagnostics, tokens: impl ToTokens, message: impl Display) {
+    pub(super) fn spoil(
+        &mut self,
+        diagnostics: &mut Diagnostics,
+        tokens: impl ToTokens,
+        message: impl Display,
+    ) {
         diagnostics.at(tokens, message);
         self.usable = false;
     }

@@ -1,10 +1,11 @@
 //! What is written for a service: `service()` in a module, `into_service` for an `impl` block, and a client for both.
+//! What is written for a trait is in `contract`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{Ident, Item, Type, Visibility, parse_quote};
 
-use super::{allowances, client, generated_at, procedure};
+use super::{allowances, client, contract, generated_at, procedure};
 use crate::ast::{Form, Procedure, Service};
 
 /// Adds to a module what belongs inside, and gives back what stands beside the item.
@@ -17,6 +18,9 @@ pub(super) fn add(service: &Service, item: &mut Item) -> TokenStream {
             TokenStream::new()
         }
         (Form::Impl { state }, _) if service.usable => beside_impl(service, state),
+        (Form::Trait { ident, visibility }, Item::Trait(definition)) if service.usable => {
+            contract::add(service, ident, visibility, definition)
+        }
         _ => TokenStream::new(),
     }
 }
@@ -55,8 +59,35 @@ fn in_module(service: &Service) -> TokenStream {
 fn beside_impl(service: &Service, state_type: &Type) -> TokenStream {
     let cfgs = &service.cfgs;
     let allowances = allowances();
-    let local = Ident::new("service", Span::mixed_site());
     let state = Ident::new("state", Span::mixed_site());
+    let made = made(service, &state, |procedure| {
+        let method = &procedure.ident;
+        quote!(Self::#method)
+    });
+    let client = client::client(service, &widest(service));
+    quote! {
+        #(#cfgs)*
+        #[automatically_derived]
+        #allowances
+        impl #state_type {
+            /// The service of all procedures of this type. Its calls share `self`.
+            pub fn into_service(self) -> ::almanet::Service {
+                let #state = ::std::sync::Arc::new(self);
+                #made
+            }
+        }
+
+        #client
+    }
+}
+
+/// Makes the service of methods, which `path` names, and of their state: the local `state`, an `Arc`.
+pub(super) fn made(
+    service: &Service,
+    state: &Ident,
+    path: impl Fn(&Procedure) -> TokenStream,
+) -> TokenStream {
+    let local = Ident::new("service", Span::mixed_site());
     let new = new(service);
     let made = service.usable_procedures().map(|procedure| {
         let Procedure {
@@ -65,7 +96,7 @@ fn beside_impl(service: &Service, state_type: &Type) -> TokenStream {
             signature,
             ..
         } = procedure;
-        let handler = procedure::handler(procedure, &quote!(Self::#ident));
+        let handler = procedure::handler(procedure, &path(procedure));
         let share_state = signature.receiver.then(|| {
             // The handler looks for it at the function's own span.
             let shared = Ident::new("state", generated_at(ident.span()));
@@ -79,31 +110,28 @@ fn beside_impl(service: &Service, state_type: &Type) -> TokenStream {
             });
         }
     });
-    let client = client::client(service, &widest(service));
     quote! {
-        #(#cfgs)*
-        #[automatically_derived]
-        #allowances
-        impl #state_type {
-            /// The service of all procedures of this type. Its calls share `self`.
-            pub fn into_service(self) -> ::almanet::Service {
-                let #state = ::std::sync::Arc::new(self);
-                let #local = #new;
-                #(#made)*
-                ::core::mem::drop(#state);
-                #local
-            }
-        }
-
-        #client
+        let #local = #new;
+        #(#made)*
+        ::core::mem::drop(#state);
+        #local
     }
 }
 
-/// A service without procedures, which has its description.
+/// A service without procedures, which says of itself what the attribute and the crate say.
 fn new(service: &Service) -> TokenStream {
     let description = &service.description;
     let description = (!description.is_empty()).then(|| quote!(.description(#description)));
-    quote!(::almanet::Service::new() #description)
+    let name = match &service.prepath {
+        Some(prepath) => quote!(#prepath),
+        None => quote!(::core::option_env!("CARGO_PKG_NAME").unwrap_or_default()),
+    };
+    quote! {
+        ::almanet::Service::new()
+            .name(#name)
+            .version(::core::option_env!("CARGO_PKG_VERSION").unwrap_or_default())
+            #description
+    }
 }
 
 /// The visibility of the procedure that is seen from the most places.

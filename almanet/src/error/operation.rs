@@ -160,6 +160,33 @@ pub enum ProduceError {
     Publish(#[from] PublishError),
 }
 
+/// Why services could not be asked what they are.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IntrospectError {
+    /// A name is not valid.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    /// The question could not be written.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The session could not listen for answers.
+    #[error("cannot listen for the answers of services")]
+    Subscribe(#[from] SubscribeError),
+    /// No broker took the question.
+    #[error("cannot ask the services that run")]
+    Publish(#[from] PublishError),
+    /// No broker had confirmed the question when the time was up. It may have been asked all the same.
+    #[error("no broker confirmed the question within {waited:?}: ask again, or wait longer")]
+    Unconfirmed {
+        /// How long the asking session waited.
+        waited: Duration,
+    },
+    /// The session has been left.
+    #[error("the session has been left: connect a new one")]
+    SessionLeft,
+}
+
 /// Why a topic cannot be consumed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

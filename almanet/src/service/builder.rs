@@ -6,7 +6,7 @@ use super::procedure::Procedure;
 
 /// Procedures that start and stop together.
 ///
-/// `#[service]` makes one of a module or an `impl` block; this is the way without a macro.
+/// `#[service]` makes one of a module, an `impl` block or a trait; this is the way without a macro.
 ///
 /// ```no_run
 /// # use std::convert::Infallible;
@@ -24,7 +24,11 @@ use super::procedure::Procedure;
 #[must_use = "a service runs when `start` or `serve` is awaited"]
 pub struct Service {
     pub(super) procedures: Vec<Procedure>,
+    pub(super) name: String,
+    pub(super) version: String,
     pub(super) description: String,
+    pub(super) introspection: bool,
+    pub(super) schema_topics: bool,
     pub(super) grace: Duration,
 }
 
@@ -39,7 +43,11 @@ impl Service {
     pub fn new() -> Self {
         Self {
             procedures: Vec::new(),
+            name: String::new(),
+            version: String::new(),
             description: String::new(),
+            introspection: true,
+            schema_topics: false,
             // Less than Kubernetes gives between SIGTERM and SIGKILL (30 s), with room to say goodbye.
             grace: Duration::from_secs(25),
         }
@@ -51,7 +59,7 @@ impl Service {
         self
     }
 
-    /// Adds the procedures of `other`.
+    /// Adds the procedures of `other`. What has been said of this service stays.
     pub fn merge(mut self, other: Service) -> Self {
         self.procedures.extend(other.procedures);
         self
@@ -62,9 +70,41 @@ impl Service {
         &self.procedures
     }
 
+    /// What the service is called where services are listed. `#[service]` takes its prepath, or else the name of the
+    /// crate.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The version that is shown where services are listed. `#[service]` takes that of the crate it stands in, which
+    /// for a trait is the crate of the contract.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
     /// What the service is for, for people. `#[service]` takes the doc comment.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();
+        self
+    }
+
+    /// Whether the service answers when it is asked what it is and how it does
+    /// ([`Session::introspect`](crate::Session::introspect)). Default: yes.
+    ///
+    /// What is shown are names, options, doc comments, schemas and counts, to whoever can publish to the brokers; never
+    /// payloads. Procedures that are [`hidden`](Procedure::hidden) are left out.
+    pub fn introspection(mut self, on: bool) -> Self {
+        self.introspection = on;
+        self
+    }
+
+    /// Whether the service also answers on the topics by which the Python package shares schemas,
+    /// `_rpc_._schema_.<uri>.<channel>` for each procedure that is not hidden and `_rpc_._schema_.client`. Default: no,
+    /// as there, because each is a subscription more.
+    pub fn schema_topics(mut self, on: bool) -> Self {
+        self.schema_topics = on;
         self
     }
 

@@ -16,9 +16,11 @@ use super::{
     context::{self, Context},
     counts::Counters,
     memory::{Answer, Memory},
+    meter::Meter,
     procedure::{Handler, Request},
     reply,
     run::{Limits, Run},
+    serving::Serving,
     turn::{Room, Turn, Waited},
 };
 use crate::{
@@ -38,6 +40,7 @@ pub(super) struct Served {
     pub(super) timeout: Option<Duration>,
     /// How long a call may have waited before it is run.
     pub(super) queue_time: Option<Duration>,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// What serves one procedure.
@@ -53,6 +56,8 @@ pub(super) struct Worker {
     /// Fires when running calls shall be dropped.
     pub(super) abort: CancellationToken,
     pub(super) grace: Duration,
+    /// What is seen of the service from outside, for as long as it is served.
+    pub(super) _serving: Arc<Serving>,
 }
 
 /// A call that is about to run.
@@ -173,21 +178,32 @@ impl Worker {
             Accepted::TooOld(address) => return self.refuse(address, TOO_LONG),
             Accepted::Doubtful | Accepted::Nothing => return Done::Finish,
         };
+        let meter = &*self.served.meter;
+        let (started, running) = (Instant::now(), meter.start());
         let listener = address.topic.as_ref().filter(|_| address.takes_control);
         let answer = match self.run(request, limits, listener, delivery).await {
-            Run::Answered(answer) => answer,
+            Run::Answered(answer) => {
+                meter.answered(started.elapsed(), &answer);
+                answer
+            }
             Run::TimedOut => {
+                meter.given_up();
                 tracing::debug!(procedure = %self.served.uri, call = %address.id, "gave up a call: its time was up");
                 self.counters.timed_out.increment();
                 return Done::Finish;
             }
             Run::Cancelled => {
+                meter.given_up();
                 tracing::debug!(procedure = %self.served.uri, call = %address.id, "gave up a call: its caller did");
                 self.counters.cancelled.increment();
                 return Done::Finish;
             }
-            Run::CutOff => return Done::Requeue,
+            Run::CutOff => {
+                meter.given_up();
+                return Done::Requeue;
+            }
         };
+        drop(running);
         drop(cancel_on_return);
         reply_to(address, answer)
     }
@@ -209,7 +225,12 @@ impl Worker {
             Err(_) => delivery,
         };
         let call = reply.call_id;
-        let sending = reply::send(&self.session, topic, Arc::clone(&delivery.node), reply);
+        let sending = reply::send(
+            &**self.session.transport(),
+            topic,
+            Arc::clone(&delivery.node),
+            reply,
+        );
         match Box::pin(sending).await {
             Ok(()) => finish(delivery),
             Err(error) => {
@@ -236,6 +257,7 @@ impl Worker {
         let invocation = match Invocation::decode(&delivery.body) {
             Ok(invocation) => invocation,
             Err(error) => {
+                self.served.meter.malformed();
                 tracing::warn!(%procedure, node = %delivery.node, message = %delivery.id, %error, "dropped what is no invocation");
                 return Accepted::Nothing;
             }
@@ -249,6 +271,7 @@ impl Worker {
             .timeout
             .and_then(|timeout| received.checked_add(timeout.saturating_sub(age)));
         if deadline.is_some_and(|deadline| deadline <= received) {
+            self.served.meter.expired();
             tracing::debug!(%procedure, call = %invocation.id, "dropped a call whose caller waits no more");
             self.counters.expired.increment();
             return Accepted::Nothing;
@@ -309,7 +332,7 @@ fn finish(delivery: Delivery) {
 
 /// How long ago the broker took the message in, by this machine's clock, which is `ahead` of the broker's by so many
 /// nanoseconds. What comes out negative counts as no time.
-fn age(delivery: &Delivery, ahead: i64) -> Duration {
+pub(super) fn age(delivery: &Delivery, ahead: i64) -> Duration {
     let age = unix_nanos()
         .saturating_sub(ahead)
         .saturating_sub(delivery.timestamp);

@@ -6,7 +6,7 @@ use futures_util::future::Either;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use tower::{Layer, service_fn, util::BoxCloneSyncService};
 
-use super::context::Context;
+use super::{context::Context, schema::Schemas};
 use crate::{
     error::{INVALID_PAYLOAD, INVALID_RETURN, RemoteError, RpcError},
     uri::{InvalidUri, Uri},
@@ -44,6 +44,7 @@ pub struct Procedure {
     pub(super) uri: Result<Uri, InvalidUri>,
     pub(super) handler: Handler,
     pub(super) options: ProcedureOptions,
+    pub(super) schemas: fn() -> Schemas,
 }
 
 /// What has been said of a procedure beside its name.
@@ -131,6 +132,7 @@ impl Procedure {
             uri: Uri::new(uri),
             handler: BoxCloneSyncService::new(handler),
             options: ProcedureOptions::default(),
+            schemas: Schemas::default,
         }
     }
 
@@ -146,6 +148,27 @@ impl Procedure {
     /// What has been said of the procedure.
     pub fn options(&self) -> &ProcedureOptions {
         &self.options
+    }
+
+    /// Makes the schemas of what the procedure takes and returns.
+    pub fn make_schemas(&self) -> Schemas {
+        (self.schemas)()
+    }
+
+    /// Says how to make the schemas of what the procedure takes and returns, when somebody asks for them.
+    /// `#[procedure]` does.
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use almanet::{Context, Procedure, Schemas};
+    /// let double = Procedure::new("net.example.double", |_: Context, number: i64| async move {
+    ///     Ok::<_, Infallible>(number * 2)
+    /// });
+    /// let double = double.schemas(Schemas::of::<i64, i64, Infallible>);
+    /// ```
+    pub fn schemas(mut self, make: fn() -> Schemas) -> Self {
+        self.schemas = make;
+        self
     }
 
     /// What the procedure does, for people. `#[procedure]` takes the doc comment.

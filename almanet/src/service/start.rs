@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use almanet_nsq::ChannelName;
 use futures_util::future::try_join_all;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -12,7 +13,10 @@ use super::{
     dispatch::{Served, Worker},
     handle::ServiceHandle,
     memory::Memory,
+    meter::Meter,
     procedure::{Procedure, ProcedureOptions},
+    schema_topics,
+    serving::{Serving, Shown},
     turn::Room,
 };
 use crate::{
@@ -42,7 +46,11 @@ impl Service {
             return Err(StartError::SessionLeft);
         }
         let grace = self.grace;
-        let served = check(self.procedures)?;
+        let mut procedures = self.procedures;
+        if self.schema_topics {
+            procedures.extend(schema_topics::of(session.id(), &procedures));
+        }
+        let (served, shown) = check(procedures)?;
         let subscriptions = try_join_all(
             served
                 .iter()
@@ -51,6 +59,19 @@ impl Service {
         .await?;
 
         let stop = session.leaving().child_token();
+        let serving = Arc::new(Serving {
+            instance: Serving::instance(self.name, self.version, session.id()),
+            description: self.description,
+            started: Instant::now(),
+            stop: stop.clone(),
+            procedures: shown,
+        });
+        if self.introspection
+            && let Err(error) = session.control().join(session, &serving).await
+        {
+            // A broker may forbid the topic. What the service is for goes on all the same.
+            tracing::warn!(%error, "nobody can ask what this service is");
+        }
         let abort = CancellationToken::new();
         let running = TaskTracker::new();
         let mut counted = Vec::with_capacity(served.len());
@@ -67,6 +88,7 @@ impl Service {
                 stop: stop.clone(),
                 abort: abort.clone(),
                 grace,
+                _serving: Arc::clone(&serving),
             });
             running.spawn(session.services().track_future(worker.serve(subscription)));
         }
@@ -84,24 +106,29 @@ struct Options {
     remember: Duration,
 }
 
+/// What is to be served, each with its options, and what is shown of it.
+type Checked = (Vec<(Served, Options)>, Vec<Shown>);
+
 /// Checks all procedures before anything is started.
-fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, Options)>, StartError> {
+fn check(procedures: Vec<Procedure>) -> Result<Checked, StartError> {
     if procedures.is_empty() {
         return Err(StartError::Empty);
     }
     let mut names = HashSet::new();
     let mut served = Vec::with_capacity(procedures.len());
+    let mut shown = Vec::new();
     for Procedure {
         uri,
         handler,
         options,
+        schemas,
     } in procedures
     {
         let uri = uri?;
         if !names.insert(uri.clone()) {
             return Err(StartError::Duplicate { procedure: uri });
         }
-        let channel = ChannelName::new(options.channel).map_err(|source| StartError::InvalidChannel {
+        let channel = ChannelName::new(&options.channel).map_err(|source| StartError::InvalidChannel {
             procedure: uri.clone(),
             source,
         })?;
@@ -113,6 +140,15 @@ fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, Options)>, StartErro
             remember,
             ..
         } = options;
+        let meter = Arc::new(Meter::new());
+        if !options.hidden {
+            shown.push(Shown {
+                uri: uri.clone(),
+                options,
+                schemas,
+                meter: Arc::clone(&meter),
+            });
+        }
         let options = Options {
             channel,
             concurrency,
@@ -126,11 +162,12 @@ fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, Options)>, StartErro
                 handler,
                 timeout,
                 queue_time,
+                meter,
             },
             options,
         ));
     }
-    Ok(served)
+    Ok((served, shown))
 }
 
 async fn subscribe(

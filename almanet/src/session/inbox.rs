@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clocks::Clocks,
+    gather::Gatherings,
     outbox::{Outbox, Outgoing},
     pending::PendingCalls,
     running::RunningCalls,
@@ -43,6 +44,7 @@ impl Inbox {
         let receiver = Receiver {
             session_id: session.id,
             pending: Arc::clone(&session.pending),
+            gatherings: Arc::clone(&session.gatherings),
             running: Arc::clone(&session.running),
             clocks: Arc::clone(&session.clocks),
             outbox: outbox.clone(),
@@ -66,6 +68,7 @@ pub(super) const TOPIC_PREFIX: &str = "_rpc_._reply_.";
 struct Receiver {
     session_id: Id,
     pending: Arc<PendingCalls>,
+    gatherings: Arc<Gatherings>,
     running: Arc<RunningCalls>,
     clocks: Arc<Clocks>,
     outbox: Outbox,
@@ -108,7 +111,9 @@ impl Receiver {
 
     fn complete(&self, reply: Reply) {
         let call = reply.call_id;
-        if !self.pending.complete(reply) {
+        if let Some(reply) = self.gatherings.take(reply)
+            && !self.pending.complete(reply)
+        {
             tracing::debug!(%call, "a reply came that no call waits for: it is late, or a duplicate");
         }
     }

@@ -6,6 +6,7 @@ mod call;
 mod circuit;
 mod clocks;
 mod control;
+mod gather;
 mod inbox;
 mod inherit;
 mod leave;

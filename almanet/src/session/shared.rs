@@ -14,6 +14,7 @@ use super::{
     call::Call,
     circuit::{Admitted, CircuitState, Circuits},
     clocks::Clocks,
+    gather::Gatherings,
     inbox::Inbox,
     inherit::Inherited,
     pending::PendingCalls,
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     error::ConnectError,
     id::Id,
+    service::Control,
     transport::{SubscribeError, Transport},
     uri::Uri,
     wire::Codec,
@@ -62,6 +64,10 @@ pub(super) struct Shared {
     pub(super) circuits: Option<Arc<Circuits>>,
     /// The subscription to the session's reply topic, made by the first call.
     pub(super) inbox: OnceCell<Inbox>,
+    /// What was sent to many, and has its answers collected.
+    pub(super) gatherings: Arc<Gatherings>,
+    /// Answers those who ask what the services are.
+    pub(super) control: Control,
     /// The services of the session.
     pub(super) services: TaskTracker,
     /// Cancelled when the session is left: services drain.
@@ -96,6 +102,8 @@ impl Shared {
             retry_budget,
             circuits,
             inbox: OnceCell::new(),
+            gatherings: Arc::default(),
+            control: Control::default(),
             services: TaskTracker::new(),
             leaving: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -198,6 +206,10 @@ impl Session {
         &self.shared.transport
     }
 
+    pub(crate) fn control(&self) -> &Control {
+        &self.shared.control
+    }
+
     /// Where services run, so that leaving can wait for them.
     pub(crate) fn services(&self) -> &TaskTracker {
         &self.shared.services
@@ -206,6 +218,16 @@ impl Session {
     /// Cancelled when services shall drain.
     pub(crate) fn leaving(&self) -> &CancellationToken {
         &self.shared.leaving
+    }
+
+    /// Where tasks run that end when the session has been left.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.shared.tasks
+    }
+
+    /// Cancelled when the session has been left.
+    pub(crate) fn left(&self) -> &CancellationToken {
+        &self.shared.left
     }
 }
 
