@@ -12,6 +12,7 @@ mod lookupd;
 mod macros;
 mod nsq;
 mod proxy;
+mod python;
 mod restart;
 mod shutdown;
 mod wire;

@@ -4,6 +4,7 @@
 
 mod codec;
 mod envelope;
+mod expires;
 mod headers;
 mod invocation;
 mod payload;
