@@ -111,7 +111,18 @@ async fn values_of_a_python_service_are_read() {
         .unwrap();
     assert_eq!(raw, "raw \"bytes\"");
 
-    // A schema, whose payload is no string at all. The package cannot read that itself.
+    // What a function returned that was registered without a service, and was no `bytes`. The package cannot read that
+    // itself, nor its schemas.
+    let number: i64 = scene
+        .answered(&[r#""is_exception":false,"payload":5"#])
+        .await
+        .unwrap();
+    assert_eq!(number, 5);
+    let nothing: Option<i64> = scene
+        .answered(&[r#""is_exception":false,"payload":null"#])
+        .await
+        .unwrap();
+    assert_eq!(nothing, None);
     let schema: Value = scene
         .answered(&[concat!(
             r#""is_exception":false,"payload":{"session_id":"5a6ccc0944f744f9bb27ef921f693b0a","#,
