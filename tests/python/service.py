@@ -68,4 +68,5 @@ async def language(payload: None, session: Almanet) -> str:
 
 
 # nsqd gives what a dead service held to another after this time.
-serve_single(clients.ansqd_tcp_client(address, message_timeout_seconds=2), service)
+message_timeout = 2 if holds else 60
+serve_single(clients.ansqd_tcp_client(address, message_timeout_seconds=message_timeout), service)
