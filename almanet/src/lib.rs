@@ -104,3 +104,8 @@ pub mod __private {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The snippets of the guide from Python compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-python.md")]
+struct FromPython;

@@ -21,6 +21,7 @@ mod macros;
 mod nsq;
 mod overload;
 mod proxy;
+mod python;
 mod raw;
 mod restart;
 mod retries;

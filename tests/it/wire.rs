@@ -44,7 +44,7 @@ fn a_json_invocation_is_the_python_packages_with_three_more_keys() {
     let expected = concat!(
         r#"{"id":"11111111111111111111111111111111","caller_id":"22222222222222222222222222222222","#,
         r#""payload":"\"Aidar\"","reply_topic":"_rpc_._reply_.r#ephemeral","#,
-        r#""timeout_ms":5000,"control":true,"headers":{"tenant":"acme"}}"#,
+        r#""expires":5,"timeout_ms":5000,"control":true,"headers":{"tenant":"acme"}}"#,
     );
     let body = invocation(Codec::Json).encode().unwrap();
     assert_eq!(std::str::from_utf8(&body).unwrap(), expected);

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     codec::{Codec, EncodeError},
     envelope::{self, EnvelopeError},
+    expires::Expires,
     headers::Headers,
     payload::Payload,
     scratch,
@@ -82,6 +83,7 @@ impl Invocation {
                 caller_id: self.caller_id,
                 payload: envelope::json_text(self.payload.bytes())?,
                 reply_topic,
+                expires: Expires(self.timeout),
                 timeout_ms,
                 control: self.takes_control,
                 headers: (!self.headers.is_empty()).then_some(&self.headers),
@@ -112,12 +114,13 @@ impl Invocation {
             Codec::Json => {
                 let parts: JsonInvocation<&RawValue, String, Headers> = serde_json::from_slice(body)?;
                 let payload = Payload::from_bytes(Codec::Json, envelope::json_payload(parts.payload)?);
+                let timeout_ms = parts.timeout_ms.or_else(|| parts.expiry_ms());
                 let headers = parts.headers.unwrap_or_default();
                 Self::assemble(
                     parts.id,
                     parts.caller_id,
                     &parts.reply_topic,
-                    parts.timeout_ms,
+                    timeout_ms,
                     parts.control,
                     headers,
                     payload,
@@ -194,13 +197,15 @@ impl<'de> Deserialize<'de> for Parts<'de> {
     }
 }
 
-/// The JSON envelope; the first four keys are the Python package's.
+/// The JSON envelope; the first five keys are the Python package's.
 #[derive(Serialize, Deserialize)]
 struct JsonInvocation<P, T, H> {
     id: Id,
     caller_id: Id,
     payload: P,
     reply_topic: T,
+    #[serde(default)]
+    expires: Expires,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
     /// Whether the caller takes control messages. The Python package does not.
@@ -208,4 +213,15 @@ struct JsonInvocation<P, T, H> {
     control: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<H>,
+}
+
+impl<P, H> JsonInvocation<P, String, H> {
+    /// How long the caller waits, as the Python package says it.
+    ///
+    /// Nobody waits for a call that wants no reply: the package writes 60 seconds there, however long it defers the call.
+    fn expiry_ms(&self) -> Option<u64> {
+        let Expires(timeout) = self.expires;
+        let timeout = timeout.filter(|_| !self.reply_topic.is_empty())?;
+        u64::try_from(timeout.as_millis()).ok()
+    }
 }

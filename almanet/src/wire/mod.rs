@@ -5,6 +5,7 @@
 mod codec;
 mod control;
 mod envelope;
+mod expires;
 mod headers;
 mod invocation;
 mod payload;
