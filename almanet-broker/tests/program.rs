@@ -85,3 +85,14 @@ fn an_unknown_flag_is_refused_with_a_suggestion() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_flag_of_nsqd_that_is_absent_is_refused_with_the_reason() {
+    let output = program().arg("--statsd-address=127.0.0.1:8125").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(
+        text.contains("almanet-broker has no '--statsd-address': nothing is pushed to statsd"),
+        "{text}"
+    );
+}

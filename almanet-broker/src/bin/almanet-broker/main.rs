@@ -1,16 +1,19 @@
 //! `almanet-broker`: the broker as a program, with nsqd's flags.
 
+mod absent;
 mod args;
+mod flags;
 mod go_duration;
+mod logging;
+mod value;
 
 use std::{
     error::Error,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
-use almanet_broker::Broker;
-use tracing_subscriber::EnvFilter;
+use almanet_broker::{Broker, BrokerConfig};
 
 use crate::args::Args;
 
@@ -27,14 +30,9 @@ fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    logging::start(args.log_level);
 
-    match serve(args) {
+    match serve(args.config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let cause = error
@@ -48,9 +46,9 @@ fn run() -> ExitCode {
 }
 
 #[tokio::main]
-async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
+async fn serve(config: BrokerConfig) -> Result<(), Box<dyn Error>> {
     let signal = stop_signal()?;
-    let broker = Broker::start(args.into_config()).await?;
+    let broker = Broker::start(config).await?;
     tracing::info!("messages are kept in memory only: what is not consumed is lost when this program ends");
     signal.await;
     tracing::info!("stopping");

@@ -1,0 +1,115 @@
+//! The flags: one table, from which the command line, its help and the broker's configuration are made.
+
+use almanet_broker::BrokerConfig;
+
+use crate::{
+    go_duration,
+    value::{address, number},
+};
+
+/// One flag. Its name, its default and what it means are nsqd's, unless it is [beyond nsqd](Self::beyond_nsqd).
+#[derive(Debug)]
+pub(crate) struct Flag {
+    /// Without the dashes.
+    pub(crate) name: &'static str,
+    /// What stands for the value in the help.
+    pub(crate) value_name: &'static str,
+    /// How many values it takes.
+    pub(crate) shape: Shape,
+    /// What is set when the flag is not given; `None` leaves the configuration as it is.
+    pub(crate) default: Option<&'static str>,
+    /// One line for the help.
+    pub(crate) help: &'static str,
+    /// Whether nsqd has no such flag.
+    pub(crate) is_own: bool,
+    /// Puts a value into the configuration, or says what is wrong with it.
+    pub(crate) apply: Apply,
+}
+
+/// How often a flag may come, and whether it needs a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One value; of several, the last counts, as in Go.
+    Single,
+    /// A value each time it is given.
+    #[allow(
+        dead_code,
+        reason = "the first such flag comes with registration at nsqlookupd"
+    )]
+    Repeated,
+    /// `--flag`, `--flag=true` or `--flag=false`.
+    #[allow(dead_code, reason = "the first such flag comes with compression")]
+    Switch,
+}
+
+type Apply = fn(BrokerConfig, &str) -> Result<BrokerConfig, String>;
+
+impl Flag {
+    const fn new(name: &'static str, value_name: &'static str, help: &'static str, apply: Apply) -> Self {
+        Self {
+            name,
+            value_name,
+            shape: Shape::Single,
+            default: None,
+            help,
+            is_own: false,
+            apply,
+        }
+    }
+
+    const fn default(mut self, default: &'static str) -> Self {
+        self.default = Some(default);
+        self
+    }
+
+    const fn beyond_nsqd(mut self) -> Self {
+        self.is_own = true;
+        self
+    }
+}
+
+/// Every flag that configures the broker, in the order of the help.
+#[rustfmt::skip] // One flag, two lines: what it is called, and what it does.
+pub(crate) const FLAGS: &[Flag] = &[
+    Flag::new("tcp-address", "HOST:PORT", "Address to listen on for NSQ clients",
+        |config, text| Ok(config.tcp_address(address(text)?))).default("127.0.0.1:4150"),
+    Flag::new("max-msg-size", "BYTES", "Largest message",
+        |config, text| Ok(config.max_message_size(number(text)?))).default("1048576"),
+    Flag::new("max-body-size", "BYTES", "Largest body of a command",
+        |config, text| Ok(config.max_body_size(number(text)?))).default("5242880"),
+    Flag::new("max-rdy-count", "COUNT", "Largest RDY count of a client",
+        |config, text| Ok(config.max_ready_count(number(text)?))).default("2500"),
+    Flag::new("msg-timeout", "DURATION", "Time after which an unanswered message is delivered again",
+        |config, text| Ok(config.message_timeout(go_duration::parse(text)?))).default("1m0s"),
+    Flag::new("max-msg-timeout", "DURATION", "Longest message timeout that a client may ask for",
+        |config, text| Ok(config.max_message_timeout(go_duration::parse(text)?))).default("15m0s"),
+    Flag::new("max-req-timeout", "DURATION", "Longest delay of a requeued or deferred message",
+        |config, text| Ok(config.max_requeue_timeout(go_duration::parse(text)?))).default("1h0m0s"),
+    Flag::new("max-heartbeat-interval", "DURATION", "Longest heartbeat interval that a client may ask for",
+        |config, text| Ok(config.max_heartbeat_interval(go_duration::parse(text)?))).default("1m0s"),
+
+    Flag::new("max-channel-depth", "COUNT", "How many messages may wait in one channel",
+        |config, text| Ok(config.max_channel_depth(number(text)?))).default("1048576").beyond_nsqd(),
+    Flag::new("max-memory", "BYTES", "How much memory all waiting messages may take together",
+        |config, text| Ok(config.max_memory(number(text)?))).default("1073741824").beyond_nsqd(),
+    Flag::new("max-connections", "COUNT", "How many clients may be connected at a time",
+        |config, text| Ok(config.max_connections(number(text)?))).default("10000").beyond_nsqd(),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_librarys_but_for_the_port() {
+        let config = FLAGS
+            .iter()
+            .filter_map(|flag| Some((flag, flag.default?)))
+            .try_fold(BrokerConfig::default(), |config, (flag, text)| {
+                (flag.apply)(config, text)
+            })
+            .unwrap();
+        let expected = BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
+        assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+    }
+}

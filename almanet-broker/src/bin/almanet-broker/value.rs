@@ -1,0 +1,26 @@
+//! What the values of flags mean.
+
+use std::{
+    fmt::Display,
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    str::FromStr,
+};
+
+/// A whole number.
+pub(crate) fn number<N: FromStr<Err: Display>>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|error: N::Err| error.to_string())
+}
+
+/// `host:port`, or `:port` for all interfaces.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix(':') {
+        let port = port
+            .parse()
+            .map_err(|error| format!("port {port:?} is no port number: {error}"))?;
+        return Ok((Ipv4Addr::UNSPECIFIED, port).into());
+    }
+    text.to_socket_addrs()
+        .map_err(|error| error.to_string())?
+        .next()
+        .ok_or_else(|| "the name has no address".to_owned())
+}
