@@ -2,8 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(feature = "http")]
+use crate::http::{self, Api};
 use crate::{config::BrokerConfig, error::StartError, registry::Registry, server, timer};
 
 /// A running broker.
@@ -26,6 +29,8 @@ use crate::{config::BrokerConfig, error::StartError, registry::Registry, server,
 #[must_use = "the broker stops when its handle is dropped"]
 pub struct Broker {
     tcp_addr: SocketAddr,
+    #[cfg(feature = "http")]
+    http_addr: Option<SocketAddr>,
     tasks: TaskTracker,
     stopped: CancellationToken,
 }
@@ -35,23 +40,33 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// [`StartError::Listen`] when the address cannot be listened on.
+    /// [`StartError::Listen`] when an address cannot be listened on.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped, no broker has been started and nothing is left behind.
     pub async fn start(config: BrokerConfig) -> Result<Self, StartError> {
-        let address = config.tcp_address;
-        let (listener, tcp_addr) = server::bind(address)
-            .await
-            .map_err(|source| StartError::Listen { address, source })?;
+        let (listener, tcp_addr) = listen(config.tcp_address).await?;
+        #[cfg(feature = "http")]
+        let http = match config.http_address {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
 
         let tasks = TaskTracker::new();
         let stopped = CancellationToken::new();
+        let config = Arc::new(config);
         let registry = Arc::new(Registry::new(&config));
+        #[cfg(feature = "http")]
+        let http_addr = http.map(|(listener, http_addr)| {
+            let api = Api::new(Arc::clone(&config), Arc::clone(&registry), tcp_addr, http_addr);
+            tasks.spawn(http::run(listener, Arc::new(api), tasks.clone(), stopped.clone()));
+            tracing::info!("HTTP: listening on {http_addr}");
+            http_addr
+        });
         tasks.spawn(server::run(
             listener,
-            Arc::new(config),
+            config,
             Arc::clone(&registry),
             tasks.clone(),
             stopped.clone(),
@@ -61,6 +76,8 @@ impl Broker {
         tracing::info!("TCP: listening on {tcp_addr}");
         Ok(Self {
             tcp_addr,
+            #[cfg(feature = "http")]
+            http_addr,
             tasks,
             stopped,
         })
@@ -71,7 +88,14 @@ impl Broker {
         self.tcp_addr
     }
 
-    /// Closes the listener and all connections, and waits until that is done.
+    /// Where it listens for HTTP, if the configuration [says so](BrokerConfig::http_address); with the port that was
+    /// chosen, when that was 0.
+    #[cfg(feature = "http")]
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http_addr
+    }
+
+    /// Closes the listeners and all connections, and waits until that is done.
     ///
     /// Frames that are already written are sent first, for a second at most. Messages are kept in memory only: what
     /// was not consumed is lost.
@@ -91,4 +115,10 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.stopped.cancel();
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    server::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
 }

@@ -25,6 +25,12 @@ use almanet_nsq_proto::Limits;
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
     pub(crate) tcp_address: SocketAddr,
+    #[cfg(feature = "http")]
+    pub(crate) http_address: Option<SocketAddr>,
+    #[cfg(feature = "http")]
+    pub(crate) max_http_connections: usize,
+    #[cfg(feature = "http")]
+    pub(crate) broadcast_address: Option<String>,
     pub(crate) max_message_size: usize,
     pub(crate) max_body_size: usize,
     pub(crate) max_ready_count: u64,
@@ -43,6 +49,12 @@ impl Default for BrokerConfig {
         let limits = Limits::default();
         Self {
             tcp_address: (Ipv4Addr::LOCALHOST, 0).into(),
+            #[cfg(feature = "http")]
+            http_address: None,
+            #[cfg(feature = "http")]
+            max_http_connections: 256,
+            #[cfg(feature = "http")]
+            broadcast_address: None,
             max_message_size: limits.max_message_size,
             max_body_size: limits.max_body_size,
             max_ready_count: 2500,
@@ -66,6 +78,37 @@ impl BrokerConfig {
     #[must_use]
     pub fn tcp_address(mut self, address: SocketAddr) -> Self {
         self.tcp_address = address;
+        self
+    }
+
+    /// Where to listen for HTTP: nsqd's interface for its tools, and `/metrics`.
+    ///
+    /// The default is nowhere: whoever embeds a broker has it at hand, and the interface lets anybody who reaches it
+    /// delete topics. Port 0 gives a free port ([`Broker::http_addr`](crate::Broker::http_addr)).
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_address(mut self, address: SocketAddr) -> Self {
+        self.http_address = Some(address);
+        self
+    }
+
+    /// How many HTTP clients may be connected at a time; further ones get status 503 and are closed.
+    ///
+    /// Each may take up to [`max_body_size`](Self::max_body_size) of memory while it publishes. The default is 256:
+    /// tools and scrapes need a handful, and publishers over HTTP share connections.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn max_http_connections(mut self, connections: usize) -> Self {
+        self.max_http_connections = connections;
+        self
+    }
+
+    /// The name under which others reach this machine, as `/info` says it. The default is the host's name, as for
+    /// nsqd's `--broadcast-address`.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn broadcast_address(mut self, address: impl Into<String>) -> Self {
+        self.broadcast_address = Some(address.into());
         self
     }
 

@@ -1,7 +1,7 @@
 //! The bounds on memory, and how reaching one is told.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -64,7 +64,6 @@ impl Memory {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -81,27 +80,44 @@ pub(crate) enum LimitReached {
     },
     #[error("topic {topic} has no channel and is full: max_channel_depth is {limit} messages")]
     TopicDepth { topic: TopicName, limit: usize },
+    #[error("topic {topic} is paused and full: max_channel_depth is {limit} messages")]
+    PausedDepth { topic: TopicName, limit: usize },
     #[error("the broker is full: max_memory is {limit} bytes")]
     Memory { limit: usize },
 }
 
-/// Writes about limits into the log, but not for each refused message.
+/// Writes about limits into the log, but not for each refusal; counts each.
 #[derive(Debug, Default)]
 pub(crate) struct LimitLog {
     depth: Mutex<Option<Instant>>,
     memory: Mutex<Option<Instant>>,
+    depth_refusals: AtomicU64,
+    memory_refusals: AtomicU64,
 }
 
 impl LimitLog {
     pub(crate) fn report(&self, reached: &LimitReached, now: Instant) {
-        let last = match reached {
-            LimitReached::ChannelDepth { .. } | LimitReached::TopicDepth { .. } => &self.depth,
-            LimitReached::Memory { .. } => &self.memory,
+        let (last, refusals) = match reached {
+            LimitReached::ChannelDepth { .. }
+            | LimitReached::TopicDepth { .. }
+            | LimitReached::PausedDepth { .. } => (&self.depth, &self.depth_refusals),
+            LimitReached::Memory { .. } => (&self.memory, &self.memory_refusals),
         };
+        refusals.fetch_add(1, Ordering::Relaxed);
         let mut last = last.lock();
         if last.is_none_or(|last| now.saturating_duration_since(last) >= REPORT_INTERVAL) {
             *last = Some(now);
             tracing::warn!("refusing: {reached}");
         }
+    }
+
+    /// How many commands were refused because a channel or a topic was full.
+    pub(crate) fn depth_refusals(&self) -> u64 {
+        self.depth_refusals.load(Ordering::Relaxed)
+    }
+
+    /// How many commands were refused because the broker was full.
+    pub(crate) fn memory_refusals(&self) -> u64 {
+        self.memory_refusals.load(Ordering::Relaxed)
     }
 }

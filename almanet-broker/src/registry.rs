@@ -9,14 +9,16 @@ use std::{
 };
 
 use almanet_nsq_proto::TopicName;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     config::BrokerConfig,
+    connections::Connections,
     limits::{LimitLog, LimitReached, Memory, ROOM_COST},
+    lookupd_addresses::LookupdAddresses,
     step::unix_nanos,
     timer::Timer,
-    topic::{Topic, TopicContext},
+    topic::{Topic, TopicContext, TopicReport, Totals},
 };
 
 /// All topics. The lock is held to look a name up, never while a message moves.
@@ -26,6 +28,8 @@ pub(crate) struct Registry {
     next_topic: AtomicU64,
     context: Arc<TopicContext>,
     limit_log: LimitLog,
+    connections: Connections,
+    lookupd_addresses: LookupdAddresses,
 }
 
 impl Registry {
@@ -41,8 +45,11 @@ impl Registry {
                 next_message: AtomicU64::new(first_id),
                 max_channel_depth: config.max_channel_depth,
                 max_message_timeout: config.max_message_timeout,
+                departed: Mutex::default(),
             }),
             limit_log: LimitLog::default(),
+            connections: Connections::default(),
+            lookupd_addresses: LookupdAddresses::default(),
         }
     }
 
@@ -64,6 +71,33 @@ impl Registry {
         Ok(topic)
     }
 
+    /// The topic of this name, if there is one.
+    pub(crate) fn existing(&self, name: &TopicName) -> Option<Arc<Topic>> {
+        self.topics.read().get(name).cloned()
+    }
+
+    /// Removes a topic with everything in it; says whether there was one.
+    pub(crate) fn delete(&self, name: &TopicName) -> bool {
+        let Some(topic) = self.topics.write().remove(name) else {
+            return false;
+        };
+        topic.delete();
+        tracing::debug!(topic = %name, "topic deleted");
+        true
+    }
+
+    /// The reports of all topics, sorted by name.
+    pub(crate) fn reports(&self) -> Vec<TopicReport> {
+        let mut topics: Vec<_> = self.topics.read().values().cloned().collect();
+        topics.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+        topics.iter().filter_map(|topic| topic.report()).collect()
+    }
+
+    /// What the topics did that are gone.
+    pub(crate) fn departed(&self) -> Totals {
+        *self.context.departed.lock()
+    }
+
     /// Removes a topic that is gone. Its name may have been taken by a new topic meanwhile, which stays.
     pub(crate) fn forget(&self, topic: &Arc<Topic>) {
         let mut topics = self.topics.write();
@@ -77,7 +111,14 @@ impl Registry {
         }
     }
 
-    #[cfg(test)]
+    pub(crate) fn lookupd_addresses(&self) -> &LookupdAddresses {
+        &self.lookupd_addresses
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
     pub(crate) fn memory(&self) -> &Memory {
         &self.context.memory
     }

@@ -51,6 +51,7 @@ pub(crate) async fn run(
                 tracing::warn!(%peer, "refusing connections: max_connections is {}", config.max_connections);
             }
             was_full = true;
+            registry.connections().turn_away();
             turn_away(stream, config.max_connections);
             continue;
         };

@@ -22,7 +22,10 @@ fn program() -> Command {
 
 /// Starts the program on a free port; gives its log from behind the line that names the address.
 fn start() -> (Child, BufReader<ChildStderr>, String) {
-    let mut child = program().args(["-tcp-address", "127.0.0.1:0"]).spawn().unwrap();
+    let mut child = program()
+        .args(["-tcp-address", "127.0.0.1:0", "-http-address=127.0.0.1:0"])
+        .spawn()
+        .unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains("TCP: listening on ") {

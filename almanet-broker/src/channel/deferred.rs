@@ -64,6 +64,18 @@ impl Deferred {
         Some(entry.message)
     }
 
+    /// Takes all messages out with the times when they become due, in no order.
+    pub(super) fn take_all(&mut self) -> Vec<(Message, Instant)> {
+        let entries = std::mem::take(&mut self.entries);
+        let messages: Vec<_> = entries
+            .into_iter()
+            .map(|Reverse(entry)| (entry.message, entry.due))
+            .collect();
+        self.memory
+            .release(messages.iter().map(|(message, _)| cost(message)).sum());
+        messages
+    }
+
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Message> {
         self.entries.iter().map(|Reverse(entry)| &entry.message)

@@ -9,7 +9,10 @@ use std::{
 use almanet_nsq_proto::{ChannelName, Message, TopicName};
 use bytes::Bytes;
 
-use super::{TopicContext, TopicError};
+use super::{
+    TopicContext, TopicError,
+    report::{ChannelsReport, NamedReport},
+};
 use crate::{
     channel::{Channel, Subscriber, SubscriberId, after},
     client::Inbox,
@@ -34,8 +37,12 @@ pub(super) struct Channels {
     context: Arc<TopicContext>,
     named: BTreeMap<ChannelKey, Named>,
     next_key: u64,
-    /// What was published while there is no channel. It becomes the first channel.
+    /// What was published while there is no channel or the topic is paused. Without a pause, it becomes the first
+    /// channel.
     unclaimed: Channel<Inbox>,
+    paused: bool,
+    /// How many messages ephemeral channels, or an ephemeral topic without one, had no room for.
+    dropped: u64,
     last_publish: Instant,
 }
 
@@ -55,6 +62,8 @@ impl Channels {
             context,
             named: BTreeMap::new(),
             next_key: 0,
+            paused: false,
+            dropped: 0,
             last_publish: Instant::now(),
         }
     }
@@ -63,6 +72,9 @@ impl Channels {
     pub(super) fn check_room(&self, bodies: &[Bytes], delay: Option<Duration>) -> Result<(), LimitReached> {
         let at_once = bodies.len() == 1 && delay.is_none();
         let limit = self.context.max_channel_depth;
+        if self.paused && !self.named.is_empty() {
+            return self.check_room_when_paused(bodies);
+        }
         if self.named.is_empty() && !self.topic.is_ephemeral() {
             if self.unclaimed.depth() + bodies.len() > limit {
                 return Err(LimitReached::TopicDepth {
@@ -89,6 +101,30 @@ impl Channels {
         self.check_memory(bodies, copies)
     }
 
+    /// What waits in a paused topic comes into each of its channels, so there it has to have room too.
+    fn check_room_when_paused(&self, bodies: &[Bytes]) -> Result<(), LimitReached> {
+        let limit = self.context.max_channel_depth;
+        let coming = self.unclaimed.depth() + bodies.len();
+        let full = self
+            .named
+            .values()
+            .find(|channel| !channel.name.is_ephemeral() && channel.machine.depth() + coming > limit);
+        if let Some(channel) = full {
+            return Err(LimitReached::ChannelDepth {
+                topic: self.topic.clone(),
+                channel: channel.name.clone(),
+                limit,
+            });
+        }
+        if coming > limit {
+            return Err(LimitReached::PausedDepth {
+                topic: self.topic.clone(),
+                limit,
+            });
+        }
+        self.check_memory(bodies, self.named.len())
+    }
+
     fn check_memory(&self, bodies: &[Bytes], copies: usize) -> Result<(), LimitReached> {
         if copies == 0 {
             return Ok(());
@@ -100,9 +136,11 @@ impl Channels {
     /// Gives each channel a copy of the message.
     pub(super) fn distribute(&mut self, message: Message, due: Option<Instant>, step: &mut Step) {
         self.last_publish = step.now;
-        if self.named.is_empty() {
+        if self.named.is_empty() || self.paused {
             if !self.topic.is_ephemeral() || has_room(&self.unclaimed, &message, &self.context) {
                 put(&mut self.unclaimed, message, due, step);
+            } else {
+                self.dropped += 1;
             }
             return;
         }
@@ -118,6 +156,7 @@ impl Channels {
             let Some(copy) = copy else { return };
             if channel.name.is_ephemeral() && !has_room(&channel.machine, &copy, &self.context) {
                 channel.drop_one(&self.topic);
+                self.dropped += 1;
             } else {
                 put(&mut channel.machine, copy, due, step);
             }
@@ -131,20 +170,26 @@ impl Channels {
         id: SubscriberId,
         subscriber: Subscriber<Inbox>,
     ) -> Result<ChannelKey, TopicError> {
-        let known = self.named.iter_mut().find(|(_, known)| known.name == *channel);
-        if let Some((key, known)) = known {
+        let key = self.open(channel)?;
+        if let Some(known) = self.named.get_mut(&key) {
             known.machine.subscribe(id, subscriber);
-            return Ok(*key);
+        }
+        Ok(key)
+    }
+
+    /// The channel of this name, made on the spot if need be.
+    pub(super) fn open(&mut self, channel: &ChannelName) -> Result<ChannelKey, TopicError> {
+        if let Some(key) = self.key(channel) {
+            return Ok(key);
         }
         let memory = &self.context.memory;
         memory.check_room(ROOM_COST).map_err(TopicError::Limit)?;
         memory.charge(ROOM_COST);
 
         let mut machine = Channel::new(memory, self.context.max_message_timeout);
-        if self.named.is_empty() {
+        if self.named.is_empty() && !self.paused {
             std::mem::swap(&mut machine, &mut self.unclaimed);
         }
-        machine.subscribe(id, subscriber);
         let key = ChannelKey(self.next_key);
         self.next_key += 1;
         self.named.insert(
@@ -159,6 +204,11 @@ impl Channels {
         Ok(key)
     }
 
+    pub(super) fn key(&self, channel: &ChannelName) -> Option<ChannelKey> {
+        let mut named = self.named.iter();
+        named.find_map(|(key, known)| (known.name == *channel).then_some(*key))
+    }
+
     /// Removes a subscriber, and with the last one an ephemeral channel.
     pub(super) fn leave(&mut self, key: ChannelKey, id: SubscriberId, step: &mut Step) {
         let Some(channel) = self.named.get_mut(&key) else {
@@ -168,14 +218,66 @@ impl Channels {
         if channel.machine.has_subscribers() || !channel.name.is_ephemeral() {
             return;
         }
-        if let Some(channel) = self.named.remove(&key) {
-            self.context.memory.release(ROOM_COST);
-            tracing::debug!(
-                topic = %self.topic,
-                channel = %channel.name,
-                dropped = channel.dropped,
-                "ephemeral channel gone"
-            );
+        self.remove(key);
+    }
+
+    /// Removes a channel with its messages, and ends the connections of its subscribers.
+    pub(super) fn remove(&mut self, key: ChannelKey) {
+        let Some(mut channel) = self.named.remove(&key) else {
+            return;
+        };
+        channel.machine.end_subscribers();
+        self.context.memory.release(ROOM_COST);
+        self.context.departed.lock().channels += channel.machine.counts();
+        tracing::debug!(
+            topic = %self.topic,
+            channel = %channel.name,
+            dropped = channel.dropped,
+            "channel gone"
+        );
+    }
+
+    /// Lets messages wait in the topic instead of the channels, until [`unpause`](Self::unpause).
+    pub(super) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Gives what has waited to the channels.
+    pub(super) fn unpause(&mut self, step: &mut Step) {
+        self.paused = false;
+        if self.named.is_empty() {
+            return;
+        }
+        let context = &self.context;
+        let mut waited = std::mem::replace(
+            &mut self.unclaimed,
+            Channel::new(&context.memory, context.max_message_timeout),
+        );
+        for (message, due) in waited.take_waiting() {
+            self.distribute(message, due, step);
+        }
+    }
+
+    /// Forgets the messages that are in no channel.
+    pub(super) fn empty(&mut self) {
+        self.unclaimed = Channel::new(&self.context.memory, self.context.max_message_timeout);
+    }
+
+    pub(super) fn report(&self) -> ChannelsReport {
+        let mut channels: Vec<_> = self
+            .named
+            .values()
+            .map(|channel| NamedReport {
+                name: channel.name.clone(),
+                channel: channel.machine.report(),
+            })
+            .collect();
+        channels.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        ChannelsReport {
+            depth: self.unclaimed.depth(),
+            is_paused: self.paused,
+            dropped: self.dropped,
+            channels,
         }
     }
 
@@ -195,9 +297,13 @@ impl Channels {
         self.unclaimed.expire(step.now, &mut step.touched);
     }
 
-    /// Forgets the messages that no channel has.
+    /// Removes all channels, and the messages that are in none.
     pub(super) fn clear(&mut self) {
-        self.unclaimed = Channel::new(&self.context.memory, self.context.max_message_timeout);
+        while let Some((key, _)) = self.named.first_key_value() {
+            self.remove(*key);
+        }
+        self.context.departed.lock().dropped += self.dropped;
+        self.empty();
     }
 
     /// A time at or before the one when something has to be done.

@@ -1,6 +1,8 @@
 //! One topic: it takes messages in and copies them to its channels, under one lock.
 
 mod channels;
+mod control;
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +27,12 @@ use crate::{
     timer::Timer,
 };
 
-pub(crate) use self::channels::ChannelKey;
+pub(crate) use self::{
+    channels::ChannelKey,
+    report::{TopicReport, Totals},
+};
+#[cfg(feature = "http")]
+pub(crate) use self::{control::NoSuchChannel, report::NamedReport};
 
 /// Bodies below this size are copied when they are taken in.
 ///
@@ -40,6 +47,8 @@ pub(crate) struct TopicContext {
     pub(crate) next_message: AtomicU64,
     pub(crate) max_channel_depth: usize,
     pub(crate) max_message_timeout: Duration,
+    /// What the topics and channels did that are gone.
+    pub(crate) departed: Mutex<Totals>,
 }
 
 /// Why a topic did not take messages or a subscriber.
@@ -81,6 +90,10 @@ struct State {
     /// When the timer rings for this topic.
     alarm: Option<Instant>,
     gone: bool,
+    /// Messages that were published.
+    messages: u64,
+    /// The bodies of those, in bytes.
+    bytes: u64,
 }
 
 impl Topic {
@@ -91,6 +104,8 @@ impl Topic {
                 channels: Channels::new(name.clone(), Arc::clone(&context)),
                 alarm: None,
                 gone: false,
+                messages: 0,
+                bytes: 0,
             }),
             name,
             number,
@@ -126,7 +141,9 @@ impl Topic {
             .context
             .next_message
             .fetch_add(bodies.len() as u64, Ordering::Relaxed);
+        state.messages += bodies.len() as u64;
         for (number, body) in (first..).zip(bodies) {
+            state.bytes += body.len() as u64;
             let message = Message {
                 timestamp: step.timestamp,
                 attempts: 0,
@@ -218,6 +235,10 @@ impl Topic {
             return Fate::Stays;
         }
         state.channels.clear();
+        let mut departed = self.context.departed.lock();
+        departed.messages += state.messages;
+        departed.bytes += state.bytes;
+        drop(departed);
         if let Some(alarm) = state.alarm.take() {
             self.context.timer.clear(self.number, alarm);
         }

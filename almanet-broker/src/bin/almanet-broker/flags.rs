@@ -73,6 +73,11 @@ impl Flag {
 pub(crate) const FLAGS: &[Flag] = &[
     Flag::new("tcp-address", "HOST:PORT", "Address to listen on for NSQ clients",
         |config, text| Ok(config.tcp_address(address(text)?))).default("127.0.0.1:4150"),
+    Flag::new("http-address", "HOST:PORT", "Address to listen on for HTTP; empty for none",
+        |config, text| if text.is_empty() { Ok(config) } else { Ok(config.http_address(address(text)?)) })
+        .default("127.0.0.1:4151"),
+    Flag::new("broadcast-address", "HOST", "Name under which others reach this machine [default: the host's name]",
+        |config, text| Ok(config.broadcast_address(text))),
     Flag::new("max-msg-size", "BYTES", "Largest message",
         |config, text| Ok(config.max_message_size(number(text)?))).default("1048576"),
     Flag::new("max-body-size", "BYTES", "Largest body of a command",
@@ -94,6 +99,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         |config, text| Ok(config.max_memory(number(text)?))).default("1073741824").beyond_nsqd(),
     Flag::new("max-connections", "COUNT", "How many clients may be connected at a time",
         |config, text| Ok(config.max_connections(number(text)?))).default("10000").beyond_nsqd(),
+    Flag::new("max-http-connections", "COUNT", "How many HTTP clients may be connected at a time",
+        |config, text| Ok(config.max_http_connections(number(text)?))).default("256").beyond_nsqd(),
 ];
 
 #[cfg(test)]
@@ -101,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_the_librarys_but_for_the_port() {
+    fn the_defaults_are_the_librarys_but_for_the_ports() {
         let config = FLAGS
             .iter()
             .filter_map(|flag| Some((flag, flag.default?)))
@@ -109,7 +116,9 @@ mod tests {
                 (flag.apply)(config, text)
             })
             .unwrap();
-        let expected = BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
+        let expected = BrokerConfig::default()
+            .tcp_address(([127, 0, 0, 1], 4150).into())
+            .http_address(([127, 0, 0, 1], 4151).into());
         assert_eq!(format!("{config:?}"), format!("{expected:?}"));
     }
 }
