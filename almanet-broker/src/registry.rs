@@ -82,7 +82,6 @@ impl Registry {
             return false;
         };
         topic.delete();
-        tracing::debug!(topic = %name, "topic deleted");
         true
     }
 

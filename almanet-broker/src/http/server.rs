@@ -1,6 +1,6 @@
 //! Accepts HTTP clients, up to the limit, and gives none of them time without end.
 
-use std::{io::Write, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -9,6 +9,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::timeout,
@@ -18,16 +19,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{api::Api, routes::routes};
 
-/// How long the head of a request may take to arrive.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may go without the whole head of a request, from its beginning or its last answer.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a client may neither send nor read anything.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may read nothing of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the head of a request may take, in bytes.
 const MAX_HEADER_SIZE: usize = 64 * 1024;
 
-/// How long a request may take to end when the broker stops.
+/// How many clients at a time are told that there are too many; further ones are closed without a word.
+const MAX_REFUSALS: usize = 64;
+
+/// How long a request may take to end when the broker stops, and a refused client to take its answer.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How long to wait when no client can be accepted: most likely the process has no file descriptor left.
@@ -42,6 +46,7 @@ pub(crate) async fn run(
 ) {
     let limit = api.config.max_http_connections;
     let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let routes = routes(api);
     loop {
         let accepted = tokio::select! {
@@ -60,7 +65,12 @@ pub(crate) async fn run(
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             tracing::debug!("refusing an HTTP connection: max_http_connections is {limit}");
-            turn_away(stream);
+            if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+                tasks.spawn(async move {
+                    let _ = timeout(LINGER, turn_away(stream)).await;
+                    drop(place);
+                });
+            }
             continue;
         };
         let served = serve(stream, routes.clone(), stopped.child_token());
@@ -71,19 +81,22 @@ pub(crate) async fn run(
     }
 }
 
-/// Tells a client that there are too many, if its socket takes that at once.
-fn turn_away(stream: TcpStream) {
-    if let Ok(mut stream) = stream.into_std() {
-        let _ = stream
-            .write(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+/// Tells a client that there are too many.
+async fn turn_away(mut stream: TcpStream) {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    if stream.write_all(ANSWER).await.is_err() || stream.shutdown().await.is_err() {
+        return;
     }
+    // Closing with an unread request would reset the connection, and the reset destroys the answer.
+    let mut buffer = [0; 1024];
+    while let Ok(1..) = stream.read(&mut buffer).await {}
 }
 
 /// Serves one connection until either side ends it, or `stopped`.
 async fn serve(stream: TcpStream, routes: Router, stopped: CancellationToken) {
     let mut stream = TimeoutStream::new(stream);
-    stream.set_read_timeout(Some(IDLE_TIMEOUT));
-    stream.set_write_timeout(Some(IDLE_TIMEOUT));
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

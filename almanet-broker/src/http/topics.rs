@@ -24,12 +24,12 @@ pub(super) async fn create(State(api): State<Arc<Api>>, uri: Uri) -> Reply {
 /// `POST /topic/delete`
 pub(super) async fn delete(State(api): State<Arc<Api>>, uri: Uri) -> Reply {
     let query = Query::of(&uri)?;
-    let deleted = TopicName::new(query.topic_text()?).is_ok_and(|name| api.registry.delete(&name));
-    if deleted {
-        Ok(Answer::Empty)
-    } else {
-        Err(Refusal::not_found("TOPIC_NOT_FOUND"))
+    let topic = query.topic_text()?;
+    if !TopicName::new(topic).is_ok_and(|name| api.registry.delete(&name)) {
+        return Err(Refusal::not_found("TOPIC_NOT_FOUND"));
     }
+    tracing::info!(topic, "topic deleted");
+    Ok(Answer::Empty)
 }
 
 /// `POST /topic/empty`

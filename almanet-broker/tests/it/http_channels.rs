@@ -1,6 +1,6 @@
 //! What operators do to channels.
 
-use crate::support::{Target, unique};
+use crate::support::{Target, eventually, unique};
 
 async fn act(target: &Target, action: &str, topic: &str, channel: &str) {
     let path = format!("/channel/{action}?topic={topic}&channel={channel}").replace('#', "%23");
@@ -52,7 +52,7 @@ async fn an_ephemeral_topic_is_deleted_with_its_last_channel() {
     act(&target, "delete", &topic, "c").await;
     subscriber.expect_close().await;
     // nsqd deletes the topic in the background.
-    while !target.topic_stats(&topic).await.is_null() {}
+    eventually(async || target.topic_stats(&topic).await.is_null()).await;
 }
 
 #[tokio::test]

@@ -1,15 +1,17 @@
 //! Clients that are slow, that are too many, or that speak another protocol.
 
+use std::time::Duration;
+
 use almanet_broker::BrokerConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
     http::Answer,
-    support::{PATIENCE, Target},
+    support::{PATIENCE, Target, eventually, publish},
 };
 
 #[tokio::test]
@@ -66,21 +68,42 @@ async fn a_head_that_does_not_end_is_given_up() {
     for part in [&b""[..], b"GET /ping HT", b"GET /ping HTTP/1.1\r\nHost: x\r\n"] {
         let mut stream = target.http_stream().await;
         stream.write_all(part).await.unwrap();
+        let began = Instant::now();
         let answer = until_close(&mut stream).await;
         assert!(!answer.contains("200"), "{answer}");
+        assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_given_up() {
+async fn a_body_that_does_not_come_or_trickles_is_given_up_and_publishes_nothing() {
     let target = Target::embedded(BrokerConfig::default()).await;
-    let mut stream = target.http_stream().await;
-    stream
-        .write_all(b"POST /pub?topic=t HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
-        .await
-        .unwrap();
-    let answer = until_close(&mut stream).await;
-    assert!(!answer.contains("200"), "{answer}");
+    let head = b"POST /pub?topic=t HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n";
+    let began = Instant::now();
+    let mut stuck = target.http_stream().await;
+    stuck.write_all(head).await.unwrap();
+    let answer = until_close(&mut stuck).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+
+    let mut trickling = target.http_stream().await;
+    trickling.write_all(head).await.unwrap();
+    let (mut answers, mut bytes) = trickling.into_split();
+    let trickle = async {
+        while bytes.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+    };
+    let mut status = vec![0; 12];
+    tokio::select! {
+        answered = answers.read_exact(&mut status) => assert_eq!(answered.unwrap(), 12),
+        () = trickle => {}
+    }
+    assert_eq!(status, b"HTTP/1.1 408");
+    assert!(
+        began.elapsed() < Duration::from_secs(180),
+        "{:?}",
+        began.elapsed()
+    );
     let stats = target.get("/stats?format=json").await.json();
     assert_eq!(stats["topics"], serde_json::json!([]));
 }
@@ -95,6 +118,30 @@ async fn an_idle_connection_is_closed() {
         .unwrap();
     let answer = until_close(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_its_answers_is_given_up() {
+    let target = Target::embedded(BrokerConfig::default().max_http_connections(1)).await;
+    let mut publisher = target.client().await;
+    for number in 0..1000 {
+        publisher.send(&publish(&format!("topic_{number}"), b"x")).await;
+    }
+    for _ in 0..1000 {
+        publisher.expect_response("OK").await;
+    }
+    // Several megabytes of answers: more than the sockets take.
+    let mut silent = target.http_stream().await;
+    let requests = "GET /stats?format=json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    silent.write_all(requests.as_bytes()).await.unwrap();
+    silent.readable().await.unwrap();
+    let mut refused = target.http_stream().await;
+    assert_eq!(Answer::read(&mut refused).await.status, 503);
+    let began = Instant::now();
+    while target.get("/ping").await.status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(60), "it is kept");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 #[tokio::test]
@@ -125,7 +172,7 @@ async fn connections_beyond_the_limit_are_told_so_and_there_is_room_again_after_
     let mut second = target.http_stream().await;
     assert_eq!(Answer::read(&mut second).await.status, 503);
     drop(first);
-    while target.get("/ping").await.status != 200 {}
+    eventually(async || target.get("/ping").await.status == 200).await;
 }
 
 #[tokio::test]

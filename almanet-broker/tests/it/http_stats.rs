@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Target, identify, unique};
+use crate::support::{Client, Target, eventually, identify, unique};
 
 const NODE: &[&str] = &["health", "memory", "producers", "start_time", "topics", "version"];
 const MEMORY: &[&str] = &[
@@ -221,7 +221,7 @@ async fn producers_are_listed_with_what_they_published() {
 
     drop(producer);
     let path = format!("/stats?format=json&topic={one}");
-    while target.get(&path).await.body.contains(&address) {}
+    eventually(async || !target.get(&path).await.body.contains(&address)).await;
 }
 
 #[tokio::test]

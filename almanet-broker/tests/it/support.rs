@@ -87,6 +87,12 @@ impl Target {
     }
 }
 
+/// Waits until something is so that nothing announces.
+pub(crate) async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
+    let wait = async { while !is_so().await {} };
+    timeout(PATIENCE, wait).await.expect("it never came to be");
+}
+
 /// A topic that no other test uses.
 pub(crate) fn unique(name: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
