@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -36,6 +37,7 @@ pub struct BrokerConfig {
     pub(crate) max_channel_depth: usize,
     pub(crate) max_memory: usize,
     pub(crate) max_connections: usize,
+    pub(crate) data_path: Option<PathBuf>,
 }
 
 impl Default for BrokerConfig {
@@ -54,6 +56,7 @@ impl Default for BrokerConfig {
             max_channel_depth: 1 << 20,
             max_memory: 1 << 30,
             max_connections: 10_000,
+            data_path: None,
         }
     }
 }
@@ -167,6 +170,25 @@ impl BrokerConfig {
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
+    }
+
+    /// The directory in which topics, channels and undelivered messages outlive the broker.
+    ///
+    /// At a clean stop ([`Broker::stop`](crate::Broker::stop), or a dropped handle while the runtime goes on) they
+    /// are written into one file there, and the next broker with this data path begins with them. Ephemeral topics
+    /// and channels are not kept. What a killed process had is not there: see `docs/broker-state.md`. The directory is
+    /// made if need be, the one above it is not. One broker at a time can use it.
+    ///
+    /// The default is none: messages are kept in memory only, and are gone with the broker.
+    #[must_use]
+    pub fn data_path(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data_path = Some(directory.into());
+        self
+    }
+
+    /// Whether a [data path](Self::data_path) is set, so that messages outlive a clean stop.
+    pub fn keeps_messages(&self) -> bool {
+        self.data_path.is_some()
     }
 
     pub(crate) fn limits(&self) -> Limits {

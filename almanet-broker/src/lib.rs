@@ -8,20 +8,20 @@
 //! use almanet_broker::{Broker, BrokerConfig};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), almanet_broker::StartError> {
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let broker = Broker::start(BrokerConfig::default()).await?;
 //! let address = broker.tcp_addr();
 //! # let _ = address;
 //! // Connect NSQ clients to `address`; then
-//! broker.stop().await;
+//! broker.stop().await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! or on its own, as the program `almanet-broker` with nsqd's flags.
 //!
-//! It serves development, tests and deployments of a single machine. It does not replicate, and it keeps messages
-//! in memory only; past one machine, the same clients run against nsqd and nsqlookupd.
+//! It serves development, tests and deployments of a single machine. It does not replicate. Messages are kept
+//! in memory; with a [data path](BrokerConfig::data_path) they outlive a clean stop. Past one machine, the same clients run against nsqd and nsqlookupd.
 //!
 //! # Unlike nsqd
 //!
@@ -46,11 +46,13 @@ mod config;
 mod error;
 mod limits;
 mod registry;
+mod saved;
 mod server;
 mod step;
+mod store;
 mod timer;
 mod topic;
 
 pub use broker::Broker;
 pub use config::BrokerConfig;
-pub use error::StartError;
+pub use error::{StartError, StopError};

@@ -6,15 +6,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
-use almanet_nsq_proto::TopicName;
-use parking_lot::RwLock;
+use almanet_nsq_proto::{MessageId, TopicName};
+use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::{
     config::BrokerConfig,
     limits::{LimitLog, LimitReached, Memory, ROOM_COST},
     step::unix_nanos,
+    store::Record,
     timer::Timer,
     topic::{Topic, TopicContext},
 };
@@ -51,17 +53,60 @@ impl Registry {
         if let Some(topic) = self.topics.read().get(name) {
             return Ok(Arc::clone(topic));
         }
-        let mut topics = self.topics.write();
+        let topics = self.topics.write();
         if let Some(topic) = topics.get(name) {
             return Ok(Arc::clone(topic));
         }
         self.context.memory.check_room(ROOM_COST)?;
+        Ok(self.insert(name, topics))
+    }
+
+    /// The topic of this name, made on the spot if need be, whether there is room or not.
+    pub(crate) fn restore(&self, name: &TopicName) -> Arc<Topic> {
+        let topics = self.topics.write();
+        match topics.get(name) {
+            Some(topic) => Arc::clone(topic),
+            None => self.insert(name, topics),
+        }
+    }
+
+    fn insert(
+        &self,
+        name: &TopicName,
+        mut topics: RwLockWriteGuard<'_, HashMap<TopicName, Arc<Topic>>>,
+    ) -> Arc<Topic> {
         let number = self.next_topic.fetch_add(1, Ordering::Relaxed);
         let topic = Topic::new(name.clone(), number, Arc::clone(&self.context));
         topics.insert(name.clone(), Arc::clone(&topic));
         drop(topics);
         tracing::debug!(topic = %name, "topic created");
-        Ok(topic)
+        topic
+    }
+
+    /// Ends all deliveries for good. Answers and publishes are still taken.
+    ///
+    /// So what a connection gives back when it ends is not delivered to one that ends a moment later, which would
+    /// count as an attempt.
+    pub(crate) fn halt(&self) {
+        self.topics.read().values().for_each(|topic| topic.halt());
+    }
+
+    /// Takes out what shall be saved: the topics that are not ephemeral, and what they have. The rest is forgotten.
+    pub(crate) fn take_records(&self, now: Instant) -> impl Iterator<Item = Record> + use<> {
+        let topics = std::mem::take(&mut *self.topics.write());
+        let mut topics: Vec<_> = topics.into_values().collect();
+        topics.retain(|topic| !topic.name().is_ephemeral());
+        topics.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+        topics.into_iter().flat_map(move |topic| topic.take_records(now))
+    }
+
+    /// Makes the ids of new messages greater than that of a message that was saved.
+    pub(crate) fn skip_message_id(&self, saved: &MessageId) {
+        let digits = str::from_utf8(saved.as_bytes()).unwrap_or_default();
+        if let Ok(number) = u64::from_str_radix(digits, 16) {
+            let next = number.saturating_add(1);
+            self.context.next_message.fetch_max(next, Ordering::Relaxed);
+        }
     }
 
     /// Removes a topic that is gone. Its name may have been taken by a new topic meanwhile, which stays.

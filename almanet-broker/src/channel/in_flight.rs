@@ -123,6 +123,15 @@ impl InFlight {
         messages
     }
 
+    /// Takes all messages out, the oldest first.
+    pub(super) fn take_all(&mut self) -> Vec<Message> {
+        self.deadlines.clear();
+        let deliveries = std::mem::take(&mut self.messages).into_values();
+        let mut messages: Vec<_> = deliveries.map(|delivery| delivery.message).collect();
+        messages.sort_unstable_by_key(|message| message.id);
+        messages
+    }
+
     /// A time at or before the earliest deadline.
     pub(super) fn earliest(&self) -> Option<Instant> {
         self.deadlines.peek().map(|Reverse((deadline, _))| *deadline)

@@ -133,6 +133,24 @@ impl<O: Outlet> Channel<O> {
         }
     }
 
+    /// Ends deliveries to all subscribers for good; they may still answer what they have.
+    pub(crate) fn close_all(&mut self) {
+        self.subscribers.values_mut().for_each(Subscriber::close);
+    }
+
+    /// Takes all messages out, each with the time for which it is still deferred: first those that were delivered and
+    /// not answered, then those that wait, then those that are deferred.
+    pub(crate) fn take_messages(
+        &mut self,
+        now: Instant,
+    ) -> impl Iterator<Item = (Message, Duration)> + use<O> {
+        let waiting = self.in_flight.take_all().into_iter().chain(self.queue.take_all());
+        let deferred = self.deferred.take_all();
+        waiting
+            .map(|message| (message, Duration::ZERO))
+            .chain(deferred.map(move |(message, due)| (message, due.saturating_duration_since(now))))
+    }
+
     /// Goes on with a subscriber whose outlet was [full](Offer::Full) and has room again.
     pub(crate) fn resume(&mut self, id: SubscriberId, now: Instant, touched: &mut O::Touched) {
         self.list(id);

@@ -53,6 +53,12 @@ impl Queue {
         Some(message)
     }
 
+    /// Takes all messages out, the first one first.
+    pub(super) fn take_all(&mut self) -> VecDeque<Message> {
+        self.memory.release(self.messages.iter().map(cost).sum());
+        std::mem::take(&mut self.messages)
+    }
+
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Message> {
         self.messages.iter()

@@ -15,6 +15,7 @@ use crate::{
     client::Inbox,
     limits::{EPHEMERAL_DEPTH, LimitReached, ROOM_COST, body_cost, cost},
     step::Step,
+    store::{Record, SavedMessage},
 };
 
 /// How long an ephemeral topic without a channel keeps its messages after the last one came.
@@ -136,15 +137,24 @@ impl Channels {
             known.machine.subscribe(id, subscriber);
             return Ok(*key);
         }
-        let memory = &self.context.memory;
-        memory.check_room(ROOM_COST).map_err(TopicError::Limit)?;
-        memory.charge(ROOM_COST);
+        self.context
+            .memory
+            .check_room(ROOM_COST)
+            .map_err(TopicError::Limit)?;
+        let key = self.create(channel);
+        if let Some(machine) = self.get_mut(key) {
+            machine.subscribe(id, subscriber);
+        }
+        Ok(key)
+    }
 
-        let mut machine = Channel::new(memory, self.context.max_message_timeout);
+    /// Makes a channel. The first one gets what waits for it.
+    fn create(&mut self, channel: &ChannelName) -> ChannelKey {
+        self.context.memory.charge(ROOM_COST);
+        let mut machine = Channel::new(&self.context.memory, self.context.max_message_timeout);
         if self.named.is_empty() {
             std::mem::swap(&mut machine, &mut self.unclaimed);
         }
-        machine.subscribe(id, subscriber);
         let key = ChannelKey(self.next_key);
         self.next_key += 1;
         self.named.insert(
@@ -156,7 +166,50 @@ impl Channels {
             },
         );
         tracing::debug!(topic = %self.topic, %channel, "channel created");
-        Ok(key)
+        key
+    }
+
+    /// Makes a channel that was saved, whether there is room or not.
+    pub(super) fn restore(&mut self, channel: &ChannelName) -> ChannelKey {
+        let known = self.named.iter().find(|(_, known)| known.name == *channel);
+        match known {
+            Some((key, _)) => *key,
+            None => self.create(channel),
+        }
+    }
+
+    /// Takes in a message that was saved, whether there is room or not, for the channel or for the first one to come.
+    pub(super) fn restore_message(
+        &mut self,
+        key: Option<ChannelKey>,
+        message: Message,
+        due: Option<Instant>,
+        step: &mut Step,
+    ) {
+        let named = key.and_then(|key| self.named.get_mut(&key));
+        let machine = named.map_or(&mut self.unclaimed, |named| &mut named.machine);
+        put(machine, message, due, step);
+    }
+
+    /// Ends deliveries in all channels for good.
+    pub(super) fn halt(&mut self) {
+        self.named
+            .values_mut()
+            .for_each(|channel| channel.machine.close_all());
+    }
+
+    /// Takes out what shall be saved: what waits for a channel, then each channel that is not ephemeral and what it
+    /// has.
+    pub(super) fn take_records(&mut self, now: Instant) -> impl Iterator<Item = Record> + use<> {
+        let named = std::mem::take(&mut self.named);
+        self.context.memory.release(ROOM_COST * named.len());
+        let unclaimed = records(&mut self.unclaimed, now);
+        let kept = named.into_values().filter(|channel| !channel.name.is_ephemeral());
+        unclaimed.chain(kept.flat_map(move |mut channel| {
+            let messages = records(&mut channel.machine, now);
+            let name = channel.name;
+            std::iter::once(Record::Channel { name, paused: false }).chain(messages)
+        }))
     }
 
     /// Removes a subscriber, and with the last one an ephemeral channel.
@@ -235,6 +288,12 @@ impl Drop for Channels {
 fn has_room(channel: &Channel<Inbox>, message: &Message, context: &TopicContext) -> bool {
     let max_depth = EPHEMERAL_DEPTH.min(context.max_channel_depth);
     channel.is_hungry() || channel.depth() < max_depth && context.memory.check_room(cost(message)).is_ok()
+}
+
+fn records(channel: &mut Channel<Inbox>, now: Instant) -> impl Iterator<Item = Record> + use<> {
+    channel
+        .take_messages(now)
+        .map(|(message, delay)| Record::Message(SavedMessage { message, delay }))
 }
 
 fn put(channel: &mut Channel<Inbox>, message: Message, due: Option<Instant>, step: &mut Step) {

@@ -22,6 +22,7 @@ use crate::{
     client::Inbox,
     limits::{LimitReached, Memory, ROOM_COST},
     step::Step,
+    store::{Record, SavedMessage},
     timer::Timer,
 };
 
@@ -178,6 +179,38 @@ impl Topic {
         let earliest = channel.earliest();
         self.set_alarm_at(&mut state, earliest);
         Some(result)
+    }
+
+    /// Makes a channel that was saved, whether there is room or not.
+    pub(crate) fn restore_channel(&self, name: &ChannelName) -> ChannelKey {
+        self.state.lock().channels.restore(name)
+    }
+
+    /// Takes in a message that was saved, whether there is room or not, for a channel or for the first one to come.
+    pub(crate) fn restore_message(&self, key: Option<ChannelKey>, saved: SavedMessage, step: &mut Step) {
+        let SavedMessage { mut message, delay } = saved;
+        message.body = detached(&message.body);
+        let due = (!delay.is_zero()).then(|| after(step.now, delay));
+        let mut state = self.state.lock();
+        state.channels.restore_message(key, message, due, step);
+        self.set_alarm(&mut state);
+    }
+
+    /// Ends deliveries for good. Answers and publishes are still taken.
+    pub(crate) fn halt(&self) {
+        self.state.lock().channels.halt();
+    }
+
+    /// Takes out what shall be saved, after which the topic is gone.
+    pub(crate) fn take_records(&self, now: Instant) -> impl Iterator<Item = Record> + use<> {
+        let mut state = self.state.lock();
+        let topic = Record::Topic {
+            name: self.name.clone(),
+            paused: false,
+        };
+        let records = state.channels.take_records(now);
+        let _: Fate = self.vanish(&mut state);
+        std::iter::once(topic).chain(records)
     }
 
     /// Does what the alarm was set for.

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod data_path;
 mod heartbeat;
 mod identify;
 mod lifecycle;

@@ -37,7 +37,10 @@ impl Target {
 
     /// An embedded broker, for what nsqd does not do.
     pub(crate) async fn embedded(config: BrokerConfig) -> Self {
-        let broker = Broker::start(config).await.unwrap();
+        Self::of(Broker::start(config).await.unwrap())
+    }
+
+    pub(crate) fn of(broker: Broker) -> Self {
         Self {
             addr: broker.tcp_addr(),
             broker: Some(broker),
@@ -50,7 +53,7 @@ impl Target {
 
     pub(crate) async fn stop(self) {
         if let Some(broker) = self.broker {
-            broker.stop().await;
+            broker.stop().await.unwrap();
         }
     }
 

@@ -73,6 +73,8 @@ impl Flag {
 pub(crate) const FLAGS: &[Flag] = &[
     Flag::new("tcp-address", "HOST:PORT", "Address to listen on for NSQ clients",
         |config, text| Ok(config.tcp_address(address(text)?))).default("127.0.0.1:4150"),
+    Flag::new("data-path", "DIRECTORY", "Directory in which messages outlive a clean stop; without it, memory only",
+        |config, text| Ok(config.data_path(text))),
     Flag::new("max-msg-size", "BYTES", "Largest message",
         |config, text| Ok(config.max_message_size(number(text)?))).default("1048576"),
     Flag::new("max-body-size", "BYTES", "Largest body of a command",
