@@ -14,6 +14,9 @@ use crate::{
     timer,
 };
 
+#[cfg(feature = "lookupd")]
+use crate::lookupd::{Finder, Identity, Lookupds};
+
 /// A running broker.
 ///
 /// It lives in tasks of the tokio runtime it was started on, and ends with this handle: [`stop`](Self::stop) waits
@@ -35,6 +38,8 @@ use crate::{
 pub struct Broker {
     tcp_addr: SocketAddr,
     registry: Arc<Registry>,
+    #[cfg(feature = "lookupd")]
+    lookupds: Arc<Lookupds>,
     stopped: CancellationToken,
     /// Ends when everything else has, and all is saved. It ends by itself when nobody waits for it.
     ended: Option<JoinHandle<Result<(), StopError>>>,
@@ -64,6 +69,20 @@ impl Broker {
 
         let tasks = TaskTracker::new();
         let stopped = CancellationToken::new();
+        #[cfg(feature = "lookupd")]
+        let lookupds = {
+            let lookupds = Lookupds::new(config.lookupd.tcp_addresses.clone());
+            tasks.spawn(Arc::clone(&lookupds).run(
+                Identity::new(&config, tcp_addr),
+                Arc::clone(&registry),
+                tasks.clone(),
+                stopped.clone(),
+            ));
+            let (finder, search) = Finder::new(Arc::clone(&lookupds));
+            registry.find_channels_by(finder);
+            tasks.spawn(search.run(stopped.clone()));
+            lookupds
+        };
         tasks.spawn(server::run(
             listener,
             Arc::new(config),
@@ -78,6 +97,8 @@ impl Broker {
         Ok(Self {
             tcp_addr,
             registry,
+            #[cfg(feature = "lookupd")]
+            lookupds,
             stopped,
             ended: Some(ended),
         })
@@ -86,6 +107,19 @@ impl Broker {
     /// Where it listens for NSQ clients; with the port that was chosen, when the configuration said 0.
     pub fn tcp_addr(&self) -> SocketAddr {
         self.tcp_addr
+    }
+
+    /// The nsqlookupds (`host:port` of their TCP listeners) at which the broker registers.
+    #[cfg(feature = "lookupd")]
+    pub fn lookupd_tcp_addresses(&self) -> Vec<String> {
+        self.lookupds.addresses()
+    }
+
+    /// Sets the nsqlookupds at which the broker registers: at new ones it does so from now on, others let go of it.
+    #[cfg(feature = "lookupd")]
+    pub fn set_lookupd_tcp_addresses(&self, addresses: impl IntoIterator<Item = impl Into<String>>) {
+        let addresses = addresses.into_iter().map(Into::into).collect();
+        self.lookupds.set_addresses(addresses);
     }
 
     /// Closes the listener and all connections, saves what there is, and waits until that is done.

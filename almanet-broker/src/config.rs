@@ -38,6 +38,18 @@ pub struct BrokerConfig {
     pub(crate) max_memory: usize,
     pub(crate) max_connections: usize,
     pub(crate) data_path: Option<PathBuf>,
+    #[cfg(feature = "lookupd")]
+    pub(crate) lookupd: LookupdConfig,
+}
+
+/// How the broker is registered at nsqlookupd.
+#[cfg(feature = "lookupd")]
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LookupdConfig {
+    pub(crate) tcp_addresses: Vec<String>,
+    pub(crate) broadcast_address: Option<String>,
+    pub(crate) broadcast_tcp_port: Option<u16>,
+    pub(crate) broadcast_http_port: Option<u16>,
 }
 
 impl Default for BrokerConfig {
@@ -57,6 +69,8 @@ impl Default for BrokerConfig {
             max_memory: 1 << 30,
             max_connections: 10_000,
             data_path: None,
+            #[cfg(feature = "lookupd")]
+            lookupd: LookupdConfig::default(),
         }
     }
 }
@@ -183,6 +197,47 @@ impl BrokerConfig {
     #[must_use]
     pub fn data_path(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_path = Some(directory.into());
+        self
+    }
+
+    /// Adds an nsqlookupd (`host:port` of its TCP listener) at which the broker registers itself, its topics and its
+    /// channels, so that clients of the cluster find it.
+    ///
+    /// The default is none. As nsqd's `--lookupd-tcp-address`.
+    #[cfg(feature = "lookupd")]
+    #[must_use]
+    pub fn lookupd_tcp_address(mut self, address: impl Into<String>) -> Self {
+        self.lookupd.tcp_addresses.push(address.into());
+        self
+    }
+
+    /// The host name or address by which clients of the cluster reach the broker.
+    ///
+    /// The default is the name of this machine. As nsqd's `--broadcast-address`.
+    #[cfg(feature = "lookupd")]
+    #[must_use]
+    pub fn broadcast_address(mut self, host: impl Into<String>) -> Self {
+        self.lookupd.broadcast_address = Some(host.into());
+        self
+    }
+
+    /// The TCP port by which clients of the cluster reach the broker.
+    ///
+    /// The default is the port that it listens on. As nsqd's `--broadcast-tcp-port`.
+    #[cfg(feature = "lookupd")]
+    #[must_use]
+    pub fn broadcast_tcp_port(mut self, port: u16) -> Self {
+        self.lookupd.broadcast_tcp_port = Some(port);
+        self
+    }
+
+    /// The HTTP port by which tools reach the broker.
+    ///
+    /// The default is the TCP port, since nsqlookupd insists on one. As nsqd's `--broadcast-http-port`.
+    #[cfg(feature = "lookupd")]
+    #[must_use]
+    pub fn broadcast_http_port(mut self, port: u16) -> Self {
+        self.lookupd.broadcast_http_port = Some(port);
         self
     }
 

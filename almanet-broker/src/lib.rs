@@ -35,6 +35,11 @@
 //!   messages and is removed 60 s after its last. nsqd keeps it until it is restarted.
 //! - The delay of a message that is deferred in a topic without a channel counts from when it was published; in nsqd
 //!   it counts from when the first channel is made.
+//! - Registered at nsqlookupd (feature `lookupd`), a topic that is new here gets the channels that it has on other
+//!   nodes, as in nsqd. nsqd's first publisher waits until nsqlookupd has named them; here it has its `OK` at once, and
+//!   the topic holds its messages back until then, for 2 s at most. Ephemeral topics do not ask, and of more than 256
+//!   new topics at a time only so many.
+//! - A lost connection to nsqlookupd is noticed and made again at once, not at the next PING.
 //! - A client that does not read gets no further messages once 1 MiB waits for it; they go to the others.
 //!
 //! [NSQ]: https://nsq.io
@@ -45,6 +50,9 @@ mod client;
 mod config;
 mod error;
 mod limits;
+#[cfg(feature = "lookupd")]
+mod lookupd;
+mod registration;
 mod registry;
 mod saved;
 mod server;
@@ -52,6 +60,7 @@ mod step;
 mod store;
 mod timer;
 mod topic;
+mod version;
 
 pub use broker::Broker;
 pub use config::BrokerConfig;

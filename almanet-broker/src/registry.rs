@@ -1,5 +1,7 @@
 //! The topics of a broker, by name.
 
+#[cfg(feature = "lookupd")]
+use std::{collections::BTreeSet, sync::OnceLock};
 use std::{
     collections::HashMap,
     sync::{
@@ -15,11 +17,15 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 use crate::{
     config::BrokerConfig,
     limits::{LimitLog, LimitReached, Memory, ROOM_COST},
+    registration::Changes,
     step::unix_nanos,
     store::Record,
     timer::Timer,
     topic::{Topic, TopicContext},
 };
+
+#[cfg(feature = "lookupd")]
+use crate::{lookupd::Finder, registration::Registration};
 
 /// All topics. The lock is held to look a name up, never while a message moves.
 #[derive(Debug)]
@@ -28,6 +34,8 @@ pub(crate) struct Registry {
     next_topic: AtomicU64,
     context: Arc<TopicContext>,
     limit_log: LimitLog,
+    #[cfg(feature = "lookupd")]
+    finder: OnceLock<Finder>,
 }
 
 impl Registry {
@@ -43,8 +51,11 @@ impl Registry {
                 next_message: AtomicU64::new(first_id),
                 max_channel_depth: config.max_channel_depth,
                 max_message_timeout: config.max_message_timeout,
+                changes: Changes::default(),
             }),
             limit_log: LimitLog::default(),
+            #[cfg(feature = "lookupd")]
+            finder: OnceLock::new(),
         }
     }
 
@@ -58,7 +69,13 @@ impl Registry {
             return Ok(Arc::clone(topic));
         }
         self.context.memory.check_room(ROOM_COST)?;
-        Ok(self.insert(name, topics))
+        let topic = self.create(name);
+        #[cfg(feature = "lookupd")]
+        if let Some(finder) = self.finder.get() {
+            finder.find(&topic);
+        }
+        self.insert(&topic, topics);
+        Ok(topic)
     }
 
     /// The topic of this name, made on the spot if need be, whether there is room or not.
@@ -66,21 +83,45 @@ impl Registry {
         let topics = self.topics.write();
         match topics.get(name) {
             Some(topic) => Arc::clone(topic),
-            None => self.insert(name, topics),
+            None => {
+                let topic = self.create(name);
+                self.insert(&topic, topics);
+                topic
+            }
         }
     }
 
-    fn insert(
-        &self,
-        name: &TopicName,
-        mut topics: RwLockWriteGuard<'_, HashMap<TopicName, Arc<Topic>>>,
-    ) -> Arc<Topic> {
+    fn create(&self, name: &TopicName) -> Arc<Topic> {
         let number = self.next_topic.fetch_add(1, Ordering::Relaxed);
-        let topic = Topic::new(name.clone(), number, Arc::clone(&self.context));
-        topics.insert(name.clone(), Arc::clone(&topic));
+        Topic::new(name.clone(), number, Arc::clone(&self.context))
+    }
+
+    fn insert(&self, topic: &Arc<Topic>, mut topics: RwLockWriteGuard<'_, HashMap<TopicName, Arc<Topic>>>) {
+        let name = topic.name();
+        topics.insert(name.clone(), Arc::clone(topic));
+        self.context.changes.added(name, None);
         drop(topics);
         tracing::debug!(topic = %name, "topic created");
-        topic
+    }
+
+    /// Has the channels of new topics found from now on.
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn find_channels_by(&self, finder: Finder) {
+        // There is one finder for the life of a broker.
+        let _ = self.finder.set(finder);
+    }
+
+    /// Tells of topics and channels as they come and go.
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.context.changes
+    }
+
+    /// All topics and channels there are.
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn registrations(&self) -> BTreeSet<Registration> {
+        let topics: Vec<_> = self.topics.read().values().cloned().collect();
+        topics.iter().flat_map(|topic| topic.registrations()).collect()
     }
 
     /// Ends all deliveries for good. Answers and publishes are still taken.
@@ -117,6 +158,7 @@ impl Registry {
             .is_some_and(|known| Arc::ptr_eq(known, topic))
         {
             topics.remove(topic.name());
+            self.context.changes.removed(topic.name(), None);
             drop(topics);
             tracing::debug!(topic = %topic.name(), "ephemeral topic gone");
         }

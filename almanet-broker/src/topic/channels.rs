@@ -37,6 +37,8 @@ pub(super) struct Channels {
     next_key: u64,
     /// What was published while there is no channel. It becomes the first channel.
     unclaimed: Channel<Inbox>,
+    /// Whether messages are held back until it is known which channels there shall be.
+    held: bool,
     last_publish: Instant,
 }
 
@@ -56,6 +58,7 @@ impl Channels {
             context,
             named: BTreeMap::new(),
             next_key: 0,
+            held: false,
             last_publish: Instant::now(),
         }
     }
@@ -64,7 +67,7 @@ impl Channels {
     pub(super) fn check_room(&self, bodies: &[Bytes], delay: Option<Duration>) -> Result<(), LimitReached> {
         let at_once = bodies.len() == 1 && delay.is_none();
         let limit = self.context.max_channel_depth;
-        if self.named.is_empty() && !self.topic.is_ephemeral() {
+        if self.held || self.named.is_empty() && !self.topic.is_ephemeral() {
             if self.unclaimed.depth() + bodies.len() > limit {
                 return Err(LimitReached::TopicDepth {
                     topic: self.topic.clone(),
@@ -101,7 +104,7 @@ impl Channels {
     /// Gives each channel a copy of the message.
     pub(super) fn distribute(&mut self, message: Message, due: Option<Instant>, step: &mut Step) {
         self.last_publish = step.now;
-        if self.named.is_empty() {
+        if self.held || self.named.is_empty() {
             if !self.topic.is_ephemeral() || has_room(&self.unclaimed, &message, &self.context) {
                 put(&mut self.unclaimed, message, due, step);
             }
@@ -152,7 +155,7 @@ impl Channels {
     fn create(&mut self, channel: &ChannelName) -> ChannelKey {
         self.context.memory.charge(ROOM_COST);
         let mut machine = Channel::new(&self.context.memory, self.context.max_message_timeout);
-        if self.named.is_empty() {
+        if self.named.is_empty() && !self.held {
             std::mem::swap(&mut machine, &mut self.unclaimed);
         }
         let key = ChannelKey(self.next_key);
@@ -165,6 +168,7 @@ impl Channels {
                 dropped: 0,
             },
         );
+        self.context.changes.added(&self.topic, Some(channel));
         tracing::debug!(topic = %self.topic, %channel, "channel created");
         key
     }
@@ -191,6 +195,30 @@ impl Channels {
         put(machine, message, due, step);
     }
 
+    /// Holds messages back, until [`release`](Self::release).
+    #[cfg(feature = "lookupd")]
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Makes channels, as far as there is room, and gives all channels what was held back.
+    pub(super) fn release(&mut self, names: &[ChannelName], step: &mut Step) {
+        for name in names {
+            let is_known = self.named.values().any(|known| known.name == *name);
+            if !is_known && self.context.memory.check_room(ROOM_COST).is_ok() {
+                self.create(name);
+            }
+        }
+        if !std::mem::take(&mut self.held) || self.named.is_empty() {
+            return;
+        }
+        let messages: Vec<_> = self.unclaimed.take_messages(step.now).collect();
+        for (message, delay) in messages {
+            let due = (!delay.is_zero()).then(|| after(step.now, delay));
+            self.distribute(message, due, step);
+        }
+    }
+
     /// Ends deliveries in all channels for good.
     pub(super) fn halt(&mut self) {
         self.named
@@ -201,6 +229,10 @@ impl Channels {
     /// Takes out what shall be saved: what waits for a channel, then each channel that is not ephemeral and what it
     /// has.
     pub(super) fn take_records(&mut self, now: Instant) -> impl Iterator<Item = Record> + use<> {
+        // What is held back when the broker stops goes to the channels there are.
+        let mut step = Step::begin();
+        self.release(&[], &mut step);
+        step.end();
         let named = std::mem::take(&mut self.named);
         self.context.memory.release(ROOM_COST * named.len());
         let unclaimed = records(&mut self.unclaimed, now);
@@ -223,6 +255,7 @@ impl Channels {
         }
         if let Some(channel) = self.named.remove(&key) {
             self.context.memory.release(ROOM_COST);
+            self.context.changes.removed(&self.topic, Some(&channel.name));
             tracing::debug!(
                 topic = %self.topic,
                 channel = %channel.name,
@@ -230,6 +263,12 @@ impl Channels {
                 "ephemeral channel gone"
             );
         }
+    }
+
+    /// The names of the channels, in the order in which they were made.
+    #[cfg(feature = "lookupd")]
+    pub(super) fn names(&self) -> impl Iterator<Item = ChannelName> {
+        self.named.values().map(|channel| channel.name.clone())
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -21,10 +21,14 @@ use crate::{
     channel::{Channel, Subscriber, SubscriberId, after},
     client::Inbox,
     limits::{LimitReached, Memory, ROOM_COST},
+    registration::Changes,
     step::Step,
     store::{Record, SavedMessage},
     timer::Timer,
 };
+
+#[cfg(feature = "lookupd")]
+use crate::registration::Registration;
 
 pub(crate) use self::channels::ChannelKey;
 
@@ -41,6 +45,7 @@ pub(crate) struct TopicContext {
     pub(crate) next_message: AtomicU64,
     pub(crate) max_channel_depth: usize,
     pub(crate) max_message_timeout: Duration,
+    pub(crate) changes: Changes,
 }
 
 /// Why a topic did not take messages or a subscriber.
@@ -194,6 +199,37 @@ impl Topic {
         let mut state = self.state.lock();
         state.channels.restore_message(key, message, due, step);
         self.set_alarm(&mut state);
+    }
+
+    /// The topic and its channels; nothing when it is gone.
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn registrations(&self) -> Vec<Registration> {
+        let state = self.state.lock();
+        if state.gone {
+            return Vec::new();
+        }
+        let names = std::iter::once(None).chain(state.channels.names().map(Some));
+        let of = |channel| Registration {
+            topic: self.name.clone(),
+            channel,
+        };
+        names.map(of).collect()
+    }
+
+    /// Holds messages back, until [`release`](Self::release).
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn hold(&self) {
+        self.state.lock().channels.hold();
+    }
+
+    /// Makes channels and gives each of them, and of those that were made meanwhile, what was held back.
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn release(&self, names: &[ChannelName], step: &mut Step) {
+        let mut state = self.state.lock();
+        if !state.gone {
+            state.channels.release(names, step);
+            self.set_alarm(&mut state);
+        }
     }
 
     /// Ends deliveries for good. Answers and publishes are still taken.

@@ -19,6 +19,8 @@ mod limits;
 mod peers;
 mod publish;
 mod refusals;
+#[cfg(feature = "lookupd")]
+mod registration;
 mod subscribe;
 mod support;
 mod timeouts;
