@@ -37,6 +37,7 @@ pub struct BrokerConfig {
     pub(crate) max_channel_depth: usize,
     pub(crate) max_memory: usize,
     pub(crate) max_connections: usize,
+    pub(crate) max_channel_consumers: usize,
     pub(crate) data_path: Option<PathBuf>,
     #[cfg(feature = "lookupd")]
     pub(crate) lookupd: LookupdConfig,
@@ -68,6 +69,7 @@ impl Default for BrokerConfig {
             max_channel_depth: 1 << 20,
             max_memory: 1 << 30,
             max_connections: 10_000,
+            max_channel_consumers: 0,
             data_path: None,
             #[cfg(feature = "lookupd")]
             lookupd: LookupdConfig::default(),
@@ -168,9 +170,14 @@ impl BrokerConfig {
     /// How many bytes all waiting messages may take together.
     ///
     /// Each waiting message counts its body and 96 bytes of bookkeeping, in each channel that holds it; each topic
-    /// and each channel count 1 KiB. Messages in flight do not count: RDY limits them. Beyond it, publishers of
-    /// messages that would have to wait are refused as for [`max_channel_depth`](Self::max_channel_depth), and
-    /// no topic or channel is created. The default is 1 GiB: a small part of a server's memory.
+    /// and each channel count 1 KiB; and messages in flight count too. Beyond it, publishers of
+    /// messages that would have to wait are refused as for [`max_channel_depth`](Self::max_channel_depth), and no topic
+    /// is created; channels are up to a quarter beyond it, since their consumers are who makes room. A message for a subscriber that is ready is refused only when those in flight
+    /// alone take as much, so a queue that nobody reads does not stop the others; all together may so take twice
+    /// the limit at the most. The default is 1 GiB: a small part of a server's memory.
+    ///
+    /// Beside it, each connection has up to 1 MiB for frames that its client has not read yet, and what has come in of
+    /// a command that is not complete.
     #[must_use]
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.max_memory = bytes;
@@ -183,6 +190,15 @@ impl BrokerConfig {
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
+        self
+    }
+
+    /// How many clients may be subscribed to one channel; further ones are refused with `E_SUB_FAILED`.
+    ///
+    /// The default is 0, for any number, as nsqd's `--max-channel-consumers`.
+    #[must_use]
+    pub fn max_channel_consumers(mut self, clients: usize) -> Self {
+        self.max_channel_consumers = clients;
         self
     }
 

@@ -50,6 +50,7 @@ impl Registry {
                 timer: Timer::default(),
                 next_message: AtomicU64::new(first_id),
                 max_channel_depth: config.max_channel_depth,
+                max_channel_consumers: config.max_channel_consumers,
                 max_message_timeout: config.max_message_timeout,
                 changes: Changes::default(),
             }),

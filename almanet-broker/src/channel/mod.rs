@@ -52,7 +52,7 @@ impl<O: Outlet> Channel<O> {
         Self {
             queue: Queue::new(Arc::clone(memory)),
             deferred: Deferred::new(Arc::clone(memory)),
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(Arc::clone(memory)),
             subscribers: HashMap::default(),
             rotation: VecDeque::new(),
             max_message_timeout,
@@ -69,8 +69,8 @@ impl<O: Outlet> Channel<O> {
         self.queue.is_empty() && !self.rotation.is_empty()
     }
 
-    pub(crate) fn has_subscribers(&self) -> bool {
-        !self.subscribers.is_empty()
+    pub(crate) fn subscribers(&self) -> usize {
+        self.subscribers.len()
     }
 
     /// A time at or before the one when [`expire`](Self::expire) has something to do; `None` for never.

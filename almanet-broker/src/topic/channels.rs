@@ -76,9 +76,13 @@ impl Channels {
             }
             return self.check_memory(bodies, 1);
         }
-        let mut copies = 0;
+        let (mut copies, mut at_once_copies) = (0, 0);
         for Named { name, machine, .. } in self.named.values() {
-            if name.is_ephemeral() || at_once && machine.is_hungry() {
+            if name.is_ephemeral() {
+                continue;
+            }
+            if at_once && machine.is_hungry() {
+                at_once_copies += 1;
                 continue;
             }
             if machine.depth() + bodies.len() > limit {
@@ -90,6 +94,8 @@ impl Channels {
             }
             copies += 1;
         }
+        let memory = &self.context.memory;
+        memory.check_room_in_flight(all(bodies).saturating_mul(at_once_copies))?;
         self.check_memory(bodies, copies)
     }
 
@@ -97,8 +103,7 @@ impl Channels {
         if copies == 0 {
             return Ok(());
         }
-        let bytes: usize = bodies.iter().map(|body| body_cost(body.len())).sum();
-        self.context.memory.check_room(bytes * copies)
+        self.context.memory.check_room(all(bodies).saturating_mul(copies))
     }
 
     /// Gives each channel a copy of the message.
@@ -137,12 +142,20 @@ impl Channels {
     ) -> Result<ChannelKey, TopicError> {
         let known = self.named.iter_mut().find(|(_, known)| known.name == *channel);
         if let Some((key, known)) = known {
+            let limit = self.context.max_channel_consumers;
+            if limit != 0 && known.machine.subscribers() >= limit {
+                return Err(TopicError::Limit(LimitReached::Consumers {
+                    topic: self.topic.clone(),
+                    channel: channel.clone(),
+                    limit,
+                }));
+            }
             known.machine.subscribe(id, subscriber);
             return Ok(*key);
         }
         self.context
             .memory
-            .check_room(ROOM_COST)
+            .check_room_for_channel()
             .map_err(TopicError::Limit)?;
         let key = self.create(channel);
         if let Some(machine) = self.get_mut(key) {
@@ -250,7 +263,7 @@ impl Channels {
             return;
         };
         channel.machine.unsubscribe(id, step.now, &mut step.touched);
-        if channel.machine.has_subscribers() || !channel.name.is_ephemeral() {
+        if channel.machine.subscribers() > 0 || !channel.name.is_ephemeral() {
             return;
         }
         if let Some(channel) = self.named.remove(&key) {
@@ -326,7 +339,19 @@ impl Drop for Channels {
 /// Whether an ephemeral channel takes the message.
 fn has_room(channel: &Channel<Inbox>, message: &Message, context: &TopicContext) -> bool {
     let max_depth = EPHEMERAL_DEPTH.min(context.max_channel_depth);
-    channel.is_hungry() || channel.depth() < max_depth && context.memory.check_room(cost(message)).is_ok()
+    let room = if channel.is_hungry() {
+        context.memory.check_room_in_flight(cost(message))
+    } else if channel.depth() < max_depth {
+        context.memory.check_room(cost(message))
+    } else {
+        return false;
+    };
+    room.is_ok()
+}
+
+/// What all of the messages count together, in bytes.
+fn all(bodies: &[Bytes]) -> usize {
+    bodies.iter().map(|body| body_cost(body.len())).sum()
 }
 
 fn records(channel: &mut Channel<Inbox>, now: Instant) -> impl Iterator<Item = Record> + use<> {

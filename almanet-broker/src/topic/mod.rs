@@ -44,6 +44,8 @@ pub(crate) struct TopicContext {
     pub(crate) timer: Timer,
     pub(crate) next_message: AtomicU64,
     pub(crate) max_channel_depth: usize,
+    /// 0 for any number.
+    pub(crate) max_channel_consumers: usize,
     pub(crate) max_message_timeout: Duration,
     pub(crate) changes: Changes,
 }

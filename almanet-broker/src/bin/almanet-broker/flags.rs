@@ -99,6 +99,9 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::new("max-heartbeat-interval", "DURATION", "Longest heartbeat interval that a client may ask for",
         |config, text| Ok(config.max_heartbeat_interval(go_duration::parse(text)?))).default("1m0s"),
 
+    Flag::new("max-channel-consumers", "COUNT", "How many clients may be subscribed to one channel, 0 for any number",
+        |config, text| Ok(config.max_channel_consumers(number(text)?))).default("0"),
+
     Flag::new("max-channel-depth", "COUNT", "How many messages may wait in one channel",
         |config, text| Ok(config.max_channel_depth(number(text)?))).default("1048576").beyond_nsqd(),
     Flag::new("max-memory", "BYTES", "How much memory all waiting messages may take together",
