@@ -2,9 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::task::{self, JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::{self, JoinHandle},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(feature = "http")]
+use crate::http::{self, Api};
+#[cfg(feature = "lookupd")]
+use crate::lookupd::{Finder, Identity, Lookupds};
 use crate::{
     config::BrokerConfig,
     error::{StartError, StopError},
@@ -13,9 +20,6 @@ use crate::{
     store::{Snapshot, Store},
     timer,
 };
-
-#[cfg(feature = "lookupd")]
-use crate::lookupd::{Finder, Identity, Lookupds};
 
 /// A running broker.
 ///
@@ -38,8 +42,8 @@ use crate::lookupd::{Finder, Identity, Lookupds};
 pub struct Broker {
     tcp_addr: SocketAddr,
     registry: Arc<Registry>,
-    #[cfg(feature = "lookupd")]
-    lookupds: Arc<Lookupds>,
+    #[cfg(feature = "http")]
+    http_addr: Option<SocketAddr>,
     stopped: CancellationToken,
     /// Ends when everything else has, and all is saved. It ends by itself when nobody waits for it.
     ended: Option<JoinHandle<Result<(), StopError>>>,
@@ -51,7 +55,7 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// [`StartError::Listen`] when the address cannot be listened on, [`StartError::DataPathInUse`] and
+    /// [`StartError::Listen`] when an address cannot be listened on, [`StartError::DataPathInUse`] and
     /// [`StartError::DataPath`] when the data path cannot be used.
     ///
     /// # Cancel safety
@@ -59,33 +63,36 @@ impl Broker {
     /// When the future is dropped, no broker has been started and nothing is left behind.
     pub async fn start(config: BrokerConfig) -> Result<Self, StartError> {
         let store = open_store(&config).await?;
-        let address = config.tcp_address;
-        let (listener, tcp_addr) = server::bind(address)
-            .await
-            .map_err(|source| StartError::Listen { address, source })?;
+        let (listener, tcp_addr) = listen(config.tcp_address).await?;
+        #[cfg(feature = "http")]
+        let http = match config.http_address {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let config = Arc::new(config);
         let registry = Arc::new(Registry::new(&config));
         // Clients that connect meanwhile wait in the listener's queue.
         let store = restore(store, &registry).await?;
 
         let tasks = TaskTracker::new();
         let stopped = CancellationToken::new();
+        #[cfg(feature = "http")]
+        let http_addr = http.map(|(listener, http_addr)| {
+            let api = Api::new(Arc::clone(&config), Arc::clone(&registry), tcp_addr, http_addr);
+            tasks.spawn(http::run(listener, Arc::new(api), tasks.clone(), stopped.clone()));
+            tracing::info!("HTTP: listening on {http_addr}");
+            http_addr
+        });
         #[cfg(feature = "lookupd")]
-        let lookupds = {
-            let lookupds = Lookupds::new(config.lookupd.tcp_addresses.clone());
-            tasks.spawn(Arc::clone(&lookupds).run(
-                Identity::new(&config, tcp_addr),
-                Arc::clone(&registry),
-                tasks.clone(),
-                stopped.clone(),
-            ));
-            let (finder, search) = Finder::new(Arc::clone(&lookupds));
-            registry.find_channels_by(finder);
-            tasks.spawn(search.run(stopped.clone()));
-            lookupds
-        };
+        {
+            #[cfg(not(feature = "http"))]
+            let http_addr = None;
+            let identity = Identity::new(&config, tcp_addr, http_addr);
+            register(identity, &registry, &tasks, &stopped);
+        }
         tasks.spawn(server::run(
             listener,
-            Arc::new(config),
+            config,
             Arc::clone(&registry),
             tasks.clone(),
             stopped.clone(),
@@ -97,8 +104,8 @@ impl Broker {
         Ok(Self {
             tcp_addr,
             registry,
-            #[cfg(feature = "lookupd")]
-            lookupds,
+            #[cfg(feature = "http")]
+            http_addr,
             stopped,
             ended: Some(ended),
         })
@@ -109,20 +116,27 @@ impl Broker {
         self.tcp_addr
     }
 
+    /// Where it listens for HTTP, if the configuration [says so](BrokerConfig::http_address); with the port that was
+    /// chosen, when that was 0.
+    #[cfg(feature = "http")]
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http_addr
+    }
+
     /// The nsqlookupds (`host:port` of their TCP listeners) at which the broker registers.
     #[cfg(feature = "lookupd")]
     pub fn lookupd_tcp_addresses(&self) -> Vec<String> {
-        self.lookupds.addresses()
+        self.registry.lookupd_addresses().get()
     }
 
     /// Sets the nsqlookupds at which the broker registers: at new ones it does so from now on, others let go of it.
     #[cfg(feature = "lookupd")]
     pub fn set_lookupd_tcp_addresses(&self, addresses: impl IntoIterator<Item = impl Into<String>>) {
         let addresses = addresses.into_iter().map(Into::into).collect();
-        self.lookupds.set_addresses(addresses);
+        self.registry.lookupd_addresses().set(addresses);
     }
 
-    /// Closes the listener and all connections, saves what there is, and waits until that is done.
+    /// Closes the listeners and all connections, saves what there is, and waits until that is done.
     ///
     /// Frames that are already written are sent first, for a second at most. Then topics, channels and all messages
     /// that nobody has finished go to the [data path](BrokerConfig::data_path). Without one they are lost.
@@ -153,6 +167,22 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.begin_to_stop();
     }
+}
+
+/// Registers at nsqlookupd, now and whenever topics and channels come and go.
+#[cfg(feature = "lookupd")]
+fn register(identity: Identity, registry: &Arc<Registry>, tasks: &TaskTracker, stopped: &CancellationToken) {
+    let lookupds = Lookupds::new();
+    let (finder, search) = Finder::new(Arc::clone(&lookupds));
+    registry.find_channels_by(finder);
+    tasks.spawn(search.run(stopped.clone()));
+    tasks.spawn(lookupds.run(identity, Arc::clone(registry), tasks.clone(), stopped.clone()));
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    server::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
 }
 
 /// Waits until all tasks have ended, and saves.

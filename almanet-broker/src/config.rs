@@ -26,6 +26,12 @@ use almanet_nsq_proto::Limits;
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
     pub(crate) tcp_address: SocketAddr,
+    #[cfg(feature = "http")]
+    pub(crate) http_address: Option<SocketAddr>,
+    #[cfg(feature = "http")]
+    pub(crate) max_http_connections: usize,
+    #[cfg(any(feature = "http", feature = "lookupd"))]
+    pub(crate) broadcast_address: Option<String>,
     pub(crate) max_message_size: usize,
     pub(crate) max_body_size: usize,
     pub(crate) max_ready_count: u64,
@@ -48,7 +54,6 @@ pub struct BrokerConfig {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LookupdConfig {
     pub(crate) tcp_addresses: Vec<String>,
-    pub(crate) broadcast_address: Option<String>,
     pub(crate) broadcast_tcp_port: Option<u16>,
     pub(crate) broadcast_http_port: Option<u16>,
 }
@@ -58,6 +63,12 @@ impl Default for BrokerConfig {
         let limits = Limits::default();
         Self {
             tcp_address: (Ipv4Addr::LOCALHOST, 0).into(),
+            #[cfg(feature = "http")]
+            http_address: None,
+            #[cfg(feature = "http")]
+            max_http_connections: 256,
+            #[cfg(any(feature = "http", feature = "lookupd"))]
+            broadcast_address: None,
             max_message_size: limits.max_message_size,
             max_body_size: limits.max_body_size,
             max_ready_count: 2500,
@@ -85,6 +96,37 @@ impl BrokerConfig {
     #[must_use]
     pub fn tcp_address(mut self, address: SocketAddr) -> Self {
         self.tcp_address = address;
+        self
+    }
+
+    /// Where to listen for HTTP: nsqd's interface for its tools, and `/metrics`.
+    ///
+    /// The default is nowhere: whoever embeds a broker has it at hand, and the interface lets anybody who reaches it
+    /// delete topics. Port 0 gives a free port ([`Broker::http_addr`](crate::Broker::http_addr)).
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_address(mut self, address: SocketAddr) -> Self {
+        self.http_address = Some(address);
+        self
+    }
+
+    /// How many HTTP clients may be connected at a time; further ones get status 503 and are closed.
+    ///
+    /// Each may take up to [`max_body_size`](Self::max_body_size) of memory while it publishes. The default is 256:
+    /// tools and scrapes need a handful, and publishers over HTTP share connections.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn max_http_connections(mut self, connections: usize) -> Self {
+        self.max_http_connections = connections;
+        self
+    }
+
+    /// The host name or address under which others reach this machine, as `/info` and nsqlookupd say it. The default is
+    /// the host's name, as for nsqd's `--broadcast-address`.
+    #[cfg(any(feature = "http", feature = "lookupd"))]
+    #[must_use]
+    pub fn broadcast_address(mut self, address: impl Into<String>) -> Self {
+        self.broadcast_address = Some(address.into());
         self
     }
 
@@ -227,16 +269,6 @@ impl BrokerConfig {
         self
     }
 
-    /// The host name or address by which clients of the cluster reach the broker.
-    ///
-    /// The default is the name of this machine. As nsqd's `--broadcast-address`.
-    #[cfg(feature = "lookupd")]
-    #[must_use]
-    pub fn broadcast_address(mut self, host: impl Into<String>) -> Self {
-        self.lookupd.broadcast_address = Some(host.into());
-        self
-    }
-
     /// The TCP port by which clients of the cluster reach the broker.
     ///
     /// The default is the port that it listens on. As nsqd's `--broadcast-tcp-port`.
@@ -249,7 +281,7 @@ impl BrokerConfig {
 
     /// The HTTP port by which tools reach the broker.
     ///
-    /// The default is the TCP port, since nsqlookupd insists on one. As nsqd's `--broadcast-http-port`.
+    /// The default is the port that it listens on, or without one the TCP port, since nsqlookupd insists on one. As nsqd's `--broadcast-http-port`.
     #[cfg(feature = "lookupd")]
     #[must_use]
     pub fn broadcast_http_port(mut self, port: u16) -> Self {

@@ -1,4 +1,4 @@
-//! A broker for one machine that speaks [NSQ]'s TCP protocol.
+//! A broker for one machine that speaks [NSQ]'s TCP protocol, and its HTTP interface.
 //!
 //! NSQ clients in any language work against it as against nsqd 1.3.0: topics and channels made by their first
 //! user, `#ephemeral`, RDY, messages in flight with timeouts, TOUCH, requeued and deferred messages, heartbeats,
@@ -20,8 +20,17 @@
 //!
 //! or on its own, as the program `almanet-broker` with nsqd's flags.
 //!
-//! It serves development, tests and deployments of a single machine. It does not replicate. Messages are kept
-//! in memory; with a [data path](BrokerConfig::data_path) they outlive a clean stop. Past one machine, the same clients run against nsqd and nsqlookupd.
+//! # Features
+//!
+//! - `http`: nsqd's HTTP interface for its tools, and metrics for Prometheus (`BrokerConfig::http_address`). It is not
+//!   for free at build time, and an embedded broker's owner needs it only to let others look in.
+//! - `lookupd`: registration at nsqlookupd, so that the broker can stand beside nsqd nodes
+//!   (`BrokerConfig::lookupd_tcp_address`).
+//! - `binary` (default): the program, with `http` and `lookupd`.
+//!
+//! It serves development, tests and deployments of a single machine. It does not replicate. Messages are kept in
+//! memory; with a [data path](BrokerConfig::data_path) they outlive a clean stop. Past one machine, the same clients run
+//! against nsqd and nsqlookupd.
 //!
 //! # Unlike nsqd
 //!
@@ -44,18 +53,32 @@
 //!
 //! [NSQ]: https://nsq.io
 
+#![cfg_attr(
+    not(feature = "http"),
+    allow(
+        dead_code,
+        reason = "only the HTTP interface asks for statistics and lets operators act"
+    )
+)]
+
 mod broker;
 mod channel;
 mod client;
 mod config;
+mod connections;
 mod error;
+#[cfg(feature = "http")]
+mod http;
 mod limits;
 #[cfg(feature = "lookupd")]
 mod lookupd;
+mod lookupd_addresses;
 mod registration;
 mod registry;
 mod saved;
 mod server;
+#[cfg(feature = "http")]
+mod stats;
 mod step;
 mod store;
 mod timer;

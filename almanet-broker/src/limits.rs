@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -92,7 +92,6 @@ impl Memory {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -164,6 +163,8 @@ pub(crate) enum LimitReached {
     },
     #[error("topic {topic} has no channel and is full: max_channel_depth is {limit} messages")]
     TopicDepth { topic: TopicName, limit: usize },
+    #[error("topic {topic} is paused and full: max_channel_depth is {limit} messages")]
+    PausedDepth { topic: TopicName, limit: usize },
     #[error("the broker is full: max_memory is {limit} bytes")]
     Memory { limit: usize },
     // The words of nsqd.
@@ -177,27 +178,54 @@ pub(crate) enum LimitReached {
     Connections { limit: usize },
 }
 
-/// Writes about limits into the log, but not for each refused message.
+/// Writes about limits into the log, but not for each refusal; counts each.
 #[derive(Debug, Default)]
 pub(crate) struct LimitLog {
     depth: Mutex<Option<Instant>>,
     memory: Mutex<Option<Instant>>,
     consumers: Mutex<Option<Instant>>,
     connections: Mutex<Option<Instant>>,
+    depth_refusals: AtomicU64,
+    memory_refusals: AtomicU64,
+    consumer_refusals: AtomicU64,
+    connection_refusals: AtomicU64,
 }
 
 impl LimitLog {
     pub(crate) fn report(&self, reached: &LimitReached, now: Instant) {
-        let last = match reached {
-            LimitReached::ChannelDepth { .. } | LimitReached::TopicDepth { .. } => &self.depth,
-            LimitReached::Memory { .. } => &self.memory,
-            LimitReached::Consumers { .. } => &self.consumers,
-            LimitReached::Connections { .. } => &self.connections,
+        let (last, refusals) = match reached {
+            LimitReached::ChannelDepth { .. }
+            | LimitReached::TopicDepth { .. }
+            | LimitReached::PausedDepth { .. } => (&self.depth, &self.depth_refusals),
+            LimitReached::Memory { .. } => (&self.memory, &self.memory_refusals),
+            LimitReached::Consumers { .. } => (&self.consumers, &self.consumer_refusals),
+            LimitReached::Connections { .. } => (&self.connections, &self.connection_refusals),
         };
+        refusals.fetch_add(1, Ordering::Relaxed);
         let mut last = last.lock();
         if last.is_none_or(|last| now.saturating_duration_since(last) >= REPORT_INTERVAL) {
             *last = Some(now);
             tracing::warn!("refusing: {reached}");
         }
+    }
+
+    /// How many commands were refused because a channel or a topic was full.
+    pub(crate) fn depth_refusals(&self) -> u64 {
+        self.depth_refusals.load(Ordering::Relaxed)
+    }
+
+    /// How many subscriptions were refused because the channel had as many as it may have.
+    pub(crate) fn consumer_refusals(&self) -> u64 {
+        self.consumer_refusals.load(Ordering::Relaxed)
+    }
+
+    /// How many connections were refused because there were as many as there may be.
+    pub(crate) fn connection_refusals(&self) -> u64 {
+        self.connection_refusals.load(Ordering::Relaxed)
+    }
+
+    /// How many commands were refused because the broker was full.
+    pub(crate) fn memory_refusals(&self) -> u64 {
+        self.memory_refusals.load(Ordering::Relaxed)
     }
 }

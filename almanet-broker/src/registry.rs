@@ -12,16 +12,18 @@ use std::{
 };
 
 use almanet_nsq_proto::{MessageId, TopicName};
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::{
     config::BrokerConfig,
+    connections::Connections,
     limits::{LimitLog, LimitReached, Memory, ROOM_COST},
+    lookupd_addresses::LookupdAddresses,
     registration::Changes,
     step::unix_nanos,
     store::Record,
     timer::Timer,
-    topic::{Topic, TopicContext},
+    topic::{Topic, TopicContext, TopicReport, Totals},
 };
 
 #[cfg(feature = "lookupd")]
@@ -34,6 +36,8 @@ pub(crate) struct Registry {
     next_topic: AtomicU64,
     context: Arc<TopicContext>,
     limit_log: LimitLog,
+    connections: Connections,
+    lookupd_addresses: LookupdAddresses,
     #[cfg(feature = "lookupd")]
     finder: OnceLock<Finder>,
 }
@@ -53,8 +57,11 @@ impl Registry {
                 max_channel_consumers: config.max_channel_consumers,
                 max_message_timeout: config.max_message_timeout,
                 changes: Changes::default(),
+                departed: Mutex::default(),
             }),
             limit_log: LimitLog::default(),
+            connections: Connections::default(),
+            lookupd_addresses: LookupdAddresses::new(config),
             #[cfg(feature = "lookupd")]
             finder: OnceLock::new(),
         }
@@ -151,6 +158,36 @@ impl Registry {
         }
     }
 
+    /// The topic of this name, if there is one.
+    pub(crate) fn existing(&self, name: &TopicName) -> Option<Arc<Topic>> {
+        self.topics.read().get(name).cloned()
+    }
+
+    /// Removes a topic with everything in it; says whether there was one.
+    pub(crate) fn delete(&self, name: &TopicName) -> bool {
+        let mut topics = self.topics.write();
+        let Some(topic) = topics.remove(name) else {
+            return false;
+        };
+        topic.delete();
+        self.context.changes.removed(name, None);
+        drop(topics);
+        tracing::debug!(topic = %name, "topic deleted");
+        true
+    }
+
+    /// The reports of all topics, sorted by name.
+    pub(crate) fn reports(&self) -> Vec<TopicReport> {
+        let mut topics: Vec<_> = self.topics.read().values().cloned().collect();
+        topics.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+        topics.iter().filter_map(|topic| topic.report()).collect()
+    }
+
+    /// What the topics did that are gone.
+    pub(crate) fn departed(&self) -> Totals {
+        *self.context.departed.lock()
+    }
+
     /// Removes a topic that is gone. Its name may have been taken by a new topic meanwhile, which stays.
     pub(crate) fn forget(&self, topic: &Arc<Topic>) {
         let mut topics = self.topics.write();
@@ -165,7 +202,14 @@ impl Registry {
         }
     }
 
-    #[cfg(test)]
+    pub(crate) fn lookupd_addresses(&self) -> &LookupdAddresses {
+        &self.lookupd_addresses
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
     pub(crate) fn memory(&self) -> &Memory {
         &self.context.memory
     }

@@ -69,9 +69,10 @@ struct Restorer<'a> {
 impl Restorer<'_> {
     fn take(&mut self, record: Record) {
         match record {
-            Record::Topic { name, .. } => self.begin_topic(&name),
-            Record::Channel { name, .. } => {
-                self.channel = self.topic.as_ref().map(|topic| topic.restore_channel(&name));
+            Record::Topic { name, paused } => self.begin_topic(&name, paused),
+            Record::Channel { name, paused } => {
+                let topic = self.topic.as_ref();
+                self.channel = topic.map(|topic| topic.restore_channel(&name, paused));
                 self.channels += 1;
             }
             Record::Message(saved) => {
@@ -84,8 +85,12 @@ impl Restorer<'_> {
         }
     }
 
-    fn begin_topic(&mut self, name: &TopicName) {
-        self.topic = Some(self.registry.restore(name));
+    fn begin_topic(&mut self, name: &TopicName, paused: bool) {
+        let topic = self.registry.restore(name);
+        if paused {
+            topic.pause();
+        }
+        self.topic = Some(topic);
         self.channel = None;
         self.topics += 1;
     }

@@ -23,7 +23,7 @@ fn program() -> Command {
 /// Starts the program on a free port; gives its log from behind the line that names the address.
 fn start(flags: &[&str]) -> (Child, BufReader<ChildStderr>, String) {
     let mut child = program()
-        .args(["-tcp-address", "127.0.0.1:0"])
+        .args(["-tcp-address", "127.0.0.1:0", "-http-address=127.0.0.1:0"])
         .args(flags)
         .spawn()
         .unwrap();

@@ -148,6 +148,15 @@ impl InFlight {
         messages
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Forgets all messages.
+    pub(super) fn clear(&mut self) {
+        self.take_all();
+    }
+
     /// A time at or before the earliest deadline.
     pub(super) fn earliest(&self) -> Option<Instant> {
         self.deadlines.peek().map(|Reverse((deadline, _))| *deadline)

@@ -53,10 +53,11 @@ impl Queue {
         Some(message)
     }
 
-    /// Takes all messages out, the first one first.
+    /// Takes all messages out, in order.
     pub(super) fn take_all(&mut self) -> VecDeque<Message> {
-        self.memory.release(self.messages.iter().map(cost).sum());
-        std::mem::take(&mut self.messages)
+        let messages = std::mem::take(&mut self.messages);
+        self.memory.release(messages.iter().map(cost).sum());
+        messages
     }
 
     #[cfg(test)]
@@ -67,6 +68,6 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        self.memory.release(self.messages.iter().map(cost).sum());
+        self.take_all();
     }
 }

@@ -13,8 +13,9 @@ use bytes::Bytes;
 
 use super::{inbox::Inbox, negotiate::Settings, output::Output, subscription::Subscription};
 use crate::{
-    channel::{NotInFlight, Subscriber, SubscriberId},
+    channel::{NotInFlight, Subscriber},
     config::BrokerConfig,
+    connections::{Connection, Description},
     limits::LimitReached,
     registry::Registry,
     step::Step,
@@ -27,7 +28,7 @@ pub(super) struct Handler {
     config: Arc<BrokerConfig>,
     registry: Arc<Registry>,
     output: Arc<Output>,
-    id: SubscriberId,
+    connection: Arc<Connection>,
     settings: Settings,
     state: State,
     subscription: Arc<OnceLock<Subscription>>,
@@ -49,7 +50,7 @@ impl Handler {
         config: Arc<BrokerConfig>,
         registry: Arc<Registry>,
         output: Arc<Output>,
-        id: SubscriberId,
+        connection: Arc<Connection>,
         subscription: Arc<OnceLock<Subscription>>,
     ) -> Self {
         Self {
@@ -57,7 +58,7 @@ impl Handler {
             config,
             registry,
             output,
-            id,
+            connection,
             state: State::Init,
             subscription,
             last_topic: None,
@@ -145,7 +146,17 @@ impl Handler {
     fn identify(&mut self, identify: &Identify, step: &mut Step) -> Result<(), ProtocolError> {
         self.require(State::Init, "IDENTIFY")?;
         self.settings.apply(identify, &self.config)?;
-        tracing::debug!(connection = self.id.0, ?identify, "client identified");
+        self.connection.describe(Description {
+            client_id: identify.client_id.clone().unwrap_or_default(),
+            hostname: identify.hostname.clone().unwrap_or_default(),
+            user_agent: identify.user_agent.clone().unwrap_or_default(),
+            sample_rate: self.settings.sample_rate,
+        });
+        tracing::debug!(
+            connection = self.connection.id().0,
+            ?identify,
+            "client identified"
+        );
         if !identify.feature_negotiation.unwrap_or(false) {
             self.respond(OK, step);
             return Ok(());
@@ -185,8 +196,8 @@ impl Handler {
             let topic = self.registry.topic(name)?;
             let inbox = Inbox::new(Arc::clone(&self.output), self.settings.sample_rate);
             let subscriber = Subscriber::new(inbox, self.settings.message_timeout);
-            match topic.subscribe(channel, self.id, subscriber) {
-                Ok(key) => return Ok(Subscription::new(topic, key, self.id)),
+            match topic.subscribe(channel, self.connection.id(), subscriber) {
+                Ok(key) => return Ok(Subscription::new(topic, key, self.connection.id())),
                 // Whoever made it vanish is about to do this too; once it is done, a new topic can be made.
                 Err(TopicError::Gone) => self.registry.forget(&topic),
                 Err(TopicError::Limit(reached)) => return Err(reached),
@@ -222,6 +233,7 @@ impl Handler {
             };
             match topic.publish(bodies, delay, step) {
                 Ok(()) => {
+                    self.connection.count_published(name, bodies.len() as u64);
                     self.last_topic = Some(topic);
                     return Ok(());
                 }

@@ -31,6 +31,8 @@ use self::{
 };
 use crate::{channel::SubscriberId, config::BrokerConfig, registry::Registry, step::Step};
 
+#[cfg(feature = "http")]
+pub(crate) use self::negotiate::{MAX_DEFLATE_LEVEL, MAX_OUTPUT_BUFFER_SIZE, MAX_OUTPUT_BUFFER_TIMEOUT};
 pub(crate) use self::{inbox::Inbox, output::Touched};
 
 /// What a quiet client's read buffer holds.
@@ -76,6 +78,7 @@ pub(crate) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot switch Nagle's algorithm off");
     }
+    let entry = registry.connections().enter(id, peer);
     let (mut reader, writer) = stream.into_split();
     let output = Output::new(writer);
     let subscription = Arc::new(OnceLock::new());
@@ -83,7 +86,7 @@ pub(crate) async fn serve(
         config.clone(),
         Arc::clone(&registry),
         Arc::clone(&output),
-        id,
+        Arc::clone(entry.connection()),
         Arc::clone(&subscription),
     );
 
@@ -99,6 +102,7 @@ pub(crate) async fn serve(
         subscription.leave(&registry, &mut step);
         step.end();
     }
+    drop(entry);
     close(reader, output, &end).await;
 }
 

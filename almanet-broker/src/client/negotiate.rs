@@ -7,10 +7,16 @@ use almanet_nsq_proto::{ErrorCode, Identify, IdentifyResponse, ProtocolError};
 use crate::{config::BrokerConfig, version::VERSION};
 
 /// Milliseconds, as nsqd's `--min-output-buffer-timeout` and `--max-output-buffer-timeout`.
-const OUTPUT_BUFFER_TIMEOUTS: RangeInclusive<i64> = 25..=30_000;
+const OUTPUT_BUFFER_TIMEOUTS: RangeInclusive<i64> = 25..=MAX_OUTPUT_BUFFER_TIMEOUT.as_millis() as i64;
+
+/// nsqd's `--max-output-buffer-timeout`.
+pub(crate) const MAX_OUTPUT_BUFFER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes, from nsqd's smallest buffer to its `--max-output-buffer-size`.
-const OUTPUT_BUFFER_SIZES: RangeInclusive<i64> = 64..=65_536;
+const OUTPUT_BUFFER_SIZES: RangeInclusive<i64> = 64..=MAX_OUTPUT_BUFFER_SIZE;
+
+/// nsqd's `--max-output-buffer-size`, in bytes.
+pub(crate) const MAX_OUTPUT_BUFFER_SIZE: i64 = 65_536;
 
 const SAMPLE_RATES: RangeInclusive<i64> = 0..=99;
 
@@ -18,7 +24,7 @@ const SAMPLE_RATES: RangeInclusive<i64> = 0..=99;
 const SHORTEST: i64 = 1000;
 
 /// nsqd's default and maximum. The answer says it although nothing is compressed, as nsqd's does.
-const DEFLATE_LEVEL: i64 = 6;
+pub(crate) const MAX_DEFLATE_LEVEL: i64 = 6;
 
 /// What holds for one connection.
 #[derive(Debug, Clone)]
@@ -92,8 +98,8 @@ impl Settings {
             msg_timeout: millis(self.message_timeout),
             tls_v1: false,
             deflate: false,
-            deflate_level: DEFLATE_LEVEL,
-            max_deflate_level: DEFLATE_LEVEL,
+            deflate_level: MAX_DEFLATE_LEVEL,
+            max_deflate_level: MAX_DEFLATE_LEVEL,
             snappy: false,
             sample_rate: i64::from(self.sample_rate),
             auth_required: false,

@@ -26,22 +26,25 @@ pub(crate) struct LookupdInfo {
 }
 
 impl Identity {
-    /// The identity of a broker that listens on `tcp`.
+    /// The identity of a broker that listens on `tcp` and `http`.
     ///
     /// Without a listener for HTTP, the TCP port stands in for the one that nsqlookupd insists on: tools that
     /// ask there get an error, and clients never do.
-    pub(crate) fn new(config: &BrokerConfig, tcp: SocketAddr) -> Self {
+    pub(crate) fn new(config: &BrokerConfig, tcp: SocketAddr, http: Option<SocketAddr>) -> Self {
         let hostname = hostname::get()
             .ok()
             .and_then(|name| name.into_string().ok())
             .unwrap_or_else(|| tcp.ip().to_string());
         let tcp_port = config.lookupd.broadcast_tcp_port.unwrap_or_else(|| tcp.port());
+        let http_port = config
+            .lookupd
+            .broadcast_http_port
+            .or(http.map(|http| http.port()));
         Self {
             version: VERSION,
             tcp_port,
-            http_port: config.lookupd.broadcast_http_port.unwrap_or(tcp_port),
+            http_port: http_port.unwrap_or(tcp_port),
             broadcast_address: config
-                .lookupd
                 .broadcast_address
                 .clone()
                 .unwrap_or_else(|| hostname.clone()),

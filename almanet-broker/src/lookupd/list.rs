@@ -1,4 +1,4 @@
-//! The nsqlookupds that are to know the broker. The list can change while it runs.
+//! The nsqlookupds that are to know the broker. Their list can change while it runs.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -6,7 +6,6 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -18,31 +17,16 @@ use super::{
 };
 use crate::registry::Registry;
 
-/// The addresses, and what is known of those that are connected.
-#[derive(Debug)]
+/// What is known of the nsqlookupds that are connected.
+#[derive(Debug, Default)]
 pub(crate) struct Lookupds {
-    addresses: watch::Sender<Vec<String>>,
-    /// Where those that are connected answer HTTP, by TCP address.
+    /// Where they answer HTTP, by TCP address.
     http: Mutex<BTreeMap<String, String>>,
 }
 
 impl Lookupds {
-    pub(crate) fn new(addresses: Vec<String>) -> Arc<Self> {
-        Arc::new(Self {
-            addresses: watch::Sender::new(addresses),
-            http: Mutex::default(),
-        })
-    }
-
-    /// The TCP addresses, as they were given.
-    pub(crate) fn addresses(&self) -> Vec<String> {
-        self.addresses.borrow().clone()
-    }
-
-    /// Sets the TCP addresses. Those that are new are connected to, those that are gone let go of; the others notice
-    /// nothing.
-    pub(crate) fn set_addresses(&self, addresses: Vec<String>) {
-        self.addresses.send_replace(addresses);
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
     }
 
     /// Where the connected ones answer HTTP.
@@ -61,7 +45,7 @@ impl Lookupds {
         self.http.lock().remove(address);
     }
 
-    /// Keeps a connection to each of them until `stopped`. What ends is forgotten by nsqlookupd at once, as
+    /// Keeps a connection to each nsqlookupd that the registry names until `stopped`. What ends is forgotten by nsqlookupd at once, as
     /// with nsqd: the connection is the registration.
     pub(crate) async fn run(
         self: Arc<Self>,
@@ -71,7 +55,7 @@ impl Lookupds {
         stopped: CancellationToken,
     ) {
         let identity = Arc::new(identity);
-        let mut addresses = self.addresses.subscribe();
+        let mut addresses = registry.lookupd_addresses().listen();
         let mut peers: HashMap<String, DropGuard> = HashMap::new();
         loop {
             let wanted = addresses.borrow_and_update().clone();

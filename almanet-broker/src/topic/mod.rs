@@ -1,6 +1,8 @@
 //! One topic: it takes messages in and copies them to its channels, under one lock.
 
 mod channels;
+mod control;
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +32,12 @@ use crate::{
 #[cfg(feature = "lookupd")]
 use crate::registration::Registration;
 
-pub(crate) use self::channels::ChannelKey;
+pub(crate) use self::{
+    channels::ChannelKey,
+    report::{TopicReport, Totals},
+};
+#[cfg(feature = "http")]
+pub(crate) use self::{control::NoSuchChannel, report::NamedReport};
 
 /// Bodies below this size are copied when they are taken in.
 ///
@@ -48,6 +55,8 @@ pub(crate) struct TopicContext {
     pub(crate) max_channel_consumers: usize,
     pub(crate) max_message_timeout: Duration,
     pub(crate) changes: Changes,
+    /// What the topics and channels did that are gone.
+    pub(crate) departed: Mutex<Totals>,
 }
 
 /// Why a topic did not take messages or a subscriber.
@@ -89,6 +98,10 @@ struct State {
     /// When the timer rings for this topic.
     alarm: Option<Instant>,
     gone: bool,
+    /// Messages that were published.
+    messages: u64,
+    /// The bodies of those, in bytes.
+    bytes: u64,
 }
 
 impl Topic {
@@ -99,6 +112,8 @@ impl Topic {
                 channels: Channels::new(name.clone(), Arc::clone(&context)),
                 alarm: None,
                 gone: false,
+                messages: 0,
+                bytes: 0,
             }),
             name,
             number,
@@ -134,7 +149,9 @@ impl Topic {
             .context
             .next_message
             .fetch_add(bodies.len() as u64, Ordering::Relaxed);
+        state.messages += bodies.len() as u64;
         for (number, body) in (first..).zip(bodies) {
+            state.bytes += body.len() as u64;
             let message = Message {
                 timestamp: step.timestamp,
                 attempts: 0,
@@ -189,8 +206,8 @@ impl Topic {
     }
 
     /// Makes a channel that was saved, whether there is room or not.
-    pub(crate) fn restore_channel(&self, name: &ChannelName) -> ChannelKey {
-        self.state.lock().channels.restore(name)
+    pub(crate) fn restore_channel(&self, name: &ChannelName, paused: bool) -> ChannelKey {
+        self.state.lock().channels.restore(name, paused)
     }
 
     /// Takes in a message that was saved, whether there is room or not, for a channel or for the first one to come.
@@ -244,7 +261,7 @@ impl Topic {
         let mut state = self.state.lock();
         let topic = Record::Topic {
             name: self.name.clone(),
-            paused: false,
+            paused: state.channels.is_paused(),
         };
         let records = state.channels.take_records(now);
         let _: Fate = self.vanish(&mut state);
@@ -289,6 +306,10 @@ impl Topic {
             return Fate::Stays;
         }
         state.channels.clear();
+        let mut departed = self.context.departed.lock();
+        departed.messages += state.messages;
+        departed.bytes += state.bytes;
+        drop(departed);
         if let Some(alarm) = state.alarm.take() {
             self.context.timer.clear(self.number, alarm);
         }

@@ -364,3 +364,44 @@ async fn only_the_owner_reads_what_is_saved() {
     let metadata = fs::metadata(directory.path().join(STATE)).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
 }
+
+#[tokio::test]
+async fn pauses_come_back_with_what_waits_behind_them() {
+    let directory = TempDir::new().unwrap();
+    let target = start(&directory).await;
+    for (topic, channel) in [
+        ("stopped", "a"),
+        ("stopped", "b"),
+        ("open", "closed"),
+        ("open", "free"),
+    ] {
+        create_channel(&target, topic, channel).await;
+    }
+    target.post("/topic/pause?topic=stopped", b"", "").await;
+    target
+        .post("/channel/pause?topic=open&channel=closed", b"", "")
+        .await;
+    let mut publisher = target.client().await;
+    publisher.publish("stopped", b"1").await;
+    publisher.publish("open", b"2").await;
+    target.stop().await;
+
+    let target = start(&directory).await;
+    let mut free = target.subscriber("open", "free", 1).await;
+    assert_eq!(free.message().await.body, b"2");
+    let mut closed = target.subscriber("open", "closed", 1).await;
+    let mut stopped = target.subscriber("stopped", "a", 1).await;
+    closed.expect_quiet().await;
+    stopped.expect_quiet().await;
+    assert_eq!(target.topic_stats("stopped").await["paused"], true);
+
+    target
+        .post("/channel/unpause?topic=open&channel=closed", b"", "")
+        .await;
+    assert_eq!(closed.message().await.body, b"2");
+    target.post("/topic/unpause?topic=stopped", b"", "").await;
+    assert_eq!(stopped.message().await.body, b"1");
+    let mut other = target.subscriber("stopped", "b", 1).await;
+    assert_eq!(other.message().await.body, b"1");
+    target.stop().await;
+}

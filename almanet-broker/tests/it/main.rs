@@ -1,7 +1,8 @@
 //! The broker's behaviour in bytes over TCP.
 //!
 //! With `ALMANET_TEST_NSQD=host:port` in the environment, all tests but those about deliberate differences run against
-//! that nsqd instead.
+//! that nsqd instead; those about HTTP
+//! against `ALMANET_TEST_NSQD_HTTP`, or the port behind the first.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +14,13 @@
 
 mod data_path;
 mod heartbeat;
+mod http;
+mod http_channels;
+mod http_metrics;
+mod http_publish;
+mod http_server;
+mod http_stats;
+mod http_topics;
 mod identify;
 mod lifecycle;
 mod limits;

@@ -415,3 +415,35 @@ async fn what_is_held_back_when_the_broker_stops_is_saved() {
     }
     target.stop().await;
 }
+
+#[tokio::test]
+async fn the_list_can_be_set_over_http_and_the_http_port_is_registered() {
+    let lookupd = Lookupd::start().await;
+    let target = Target::embedded(BrokerConfig::default()).await;
+    let list = json!([lookupd.address.to_string()]).to_string();
+    let answer = target
+        .request("PUT", "/config/nsqlookupd_tcp_addresses", list.as_bytes())
+        .await;
+    assert_eq!((answer.status, &answer.body), (200, &list));
+    let identity = lookupd.accept().await.identify().await;
+    assert_eq!(identity["http_port"], target.http_addr.port());
+    target.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_unregistered() {
+    let lookupd = Lookupd::start().await;
+    let target = Target::embedded(lookupd.config()).await;
+    let mut registrant = lookupd.accept_identified().await;
+    target.post("/topic/create?topic=t", b"", "").await;
+    target.post("/channel/create?topic=t&channel=a", b"", "").await;
+    target.post("/channel/create?topic=t&channel=b", b"", "").await;
+    let created = ["REGISTER t", "REGISTER t a", "REGISTER t b"];
+    assert_eq!(registrant.commands(3).await, set(created));
+    target.post("/channel/delete?topic=t&channel=a", b"", "").await;
+    assert_eq!(registrant.command().await, "UNREGISTER t a");
+    target.post("/topic/delete?topic=t", b"", "").await;
+    assert_eq!(registrant.command().await, "UNREGISTER t b");
+    assert_eq!(registrant.command().await, "UNREGISTER t");
+    target.stop().await;
+}

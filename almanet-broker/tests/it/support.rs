@@ -15,11 +15,12 @@ use tokio::{
 };
 
 /// Longer than anything takes that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The broker under test.
 pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
+    pub(crate) http_addr: SocketAddr,
     broker: Option<Broker>,
 }
 
@@ -27,22 +28,32 @@ impl Target {
     /// The nsqd that the environment names, or an embedded broker.
     pub(crate) async fn start() -> Self {
         match std::env::var("ALMANET_TEST_NSQD") {
-            Ok(address) => Self {
-                addr: address.parse().expect("ALMANET_TEST_NSQD is not host:port"),
-                broker: None,
-            },
+            Ok(address) => {
+                let addr: SocketAddr = address.parse().expect("ALMANET_TEST_NSQD is not host:port");
+                let http = std::env::var("ALMANET_TEST_NSQD_HTTP")
+                    .map(|address| address.parse().expect("ALMANET_TEST_NSQD_HTTP is not host:port"));
+                Self {
+                    addr,
+                    http_addr: http.unwrap_or(SocketAddr::new(addr.ip(), addr.port() + 1)),
+                    broker: None,
+                }
+            }
             Err(_) => Self::embedded(BrokerConfig::default()).await,
         }
     }
 
     /// An embedded broker, for what nsqd does not do.
     pub(crate) async fn embedded(config: BrokerConfig) -> Self {
+        let config = config.http_address(([127, 0, 0, 1], 0).into());
         Self::of(Broker::start(config).await.unwrap())
     }
 
+    /// A broker that was started otherwise.
     pub(crate) fn of(broker: Broker) -> Self {
         Self {
             addr: broker.tcp_addr(),
+            // Whoever starts a broker without HTTP does not ask.
+            http_addr: broker.http_addr().unwrap_or(broker.tcp_addr()),
             broker: Some(broker),
         }
     }

@@ -125,6 +125,7 @@ mod tests {
     }
 
     fn expect_config(line: &str, expected: BrokerConfig) {
+        let expected = expected.http_address(([127, 0, 0, 1], 4151).into());
         let config = args(line).unwrap().config;
         assert_eq!(format!("{config:?}"), format!("{expected:?}"), "{line}");
     }
@@ -145,11 +146,18 @@ mod tests {
     }
 
     #[test]
-    fn without_flags_it_listens_on_nsqds_port() {
+    fn without_flags_it_listens_on_nsqds_ports() {
         let nsqds = BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
         expect_config("broker", nsqds);
         let everywhere = BrokerConfig::default().tcp_address(([0, 0, 0, 0], 4150).into());
         expect_config("broker --tcp-address=:4150", everywhere);
+    }
+
+    #[test]
+    fn http_can_be_left_out() {
+        let config = args("broker --http-address=").unwrap().config;
+        let expected = BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
+        assert_eq!(format!("{config:?}"), format!("{expected:?}"));
     }
 
     #[test]

@@ -74,9 +74,12 @@ impl Flag {
 pub(crate) const FLAGS: &[Flag] = &[
     Flag::new("tcp-address", "HOST:PORT", "Address to listen on for NSQ clients",
         |config, text| Ok(config.tcp_address(address(text)?))).default("127.0.0.1:4150"),
+    Flag::new("http-address", "HOST:PORT", "Address to listen on for HTTP; empty for none",
+        |config, text| if text.is_empty() { Ok(config) } else { Ok(config.http_address(address(text)?)) })
+        .default("127.0.0.1:4151"),
     Flag::new("data-path", "DIRECTORY", "Directory in which messages outlive a clean stop; without it, memory only",
         |config, text| Ok(config.data_path(text))),
-    Flag::new("broadcast-address", "HOST", "Address that is registered at nsqlookupd [default: the host's name]",
+    Flag::new("broadcast-address", "HOST", "Name under which others reach this machine [default: the host's name]",
         |config, text| Ok(config.broadcast_address(text))),
     Flag::new("broadcast-tcp-port", "PORT", "TCP port that is registered at nsqlookupd [default: the one it listens on]",
         |config, text| Ok(config.broadcast_tcp_port(number(text)?))),
@@ -108,6 +111,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         |config, text| Ok(config.max_memory(number(text)?))).default("1073741824").beyond_nsqd(),
     Flag::new("max-connections", "COUNT", "How many clients may be connected at a time",
         |config, text| Ok(config.max_connections(number(text)?))).default("10000").beyond_nsqd(),
+    Flag::new("max-http-connections", "COUNT", "How many HTTP clients may be connected at a time",
+        |config, text| Ok(config.max_http_connections(number(text)?))).default("256").beyond_nsqd(),
 ];
 
 #[cfg(test)]
@@ -115,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_the_librarys_but_for_the_port() {
+    fn the_defaults_are_the_librarys_but_for_the_ports() {
         let config = FLAGS
             .iter()
             .filter_map(|flag| Some((flag, flag.default?)))
@@ -123,7 +128,9 @@ mod tests {
                 (flag.apply)(config, text)
             })
             .unwrap();
-        let expected = BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
+        let expected = BrokerConfig::default()
+            .tcp_address(([127, 0, 0, 1], 4150).into())
+            .http_address(([127, 0, 0, 1], 4151).into());
         assert_eq!(format!("{config:?}"), format!("{expected:?}"));
     }
 }
