@@ -22,7 +22,6 @@ const COUNTED_TOPICS: usize = 4;
 pub(crate) struct Connections {
     open: Mutex<BTreeMap<SubscriberId, Arc<Connection>>>,
     accepted: AtomicU64,
-    turned_away: AtomicU64,
 }
 
 impl Connections {
@@ -35,11 +34,6 @@ impl Connections {
             connections: self,
             connection,
         }
-    }
-
-    /// Notes a connection that was not let in.
-    pub(crate) fn turn_away(&self) {
-        self.turned_away.fetch_add(1, Ordering::Relaxed);
     }
 
     /// All that are open, the oldest first.
@@ -58,11 +52,6 @@ impl Connections {
     /// How many were let in since the start.
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// How many were not let in since the start.
-    pub(crate) fn turned_away(&self) -> u64 {
-        self.turned_away.load(Ordering::Relaxed)
     }
 }
 

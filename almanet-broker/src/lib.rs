@@ -8,12 +8,12 @@
 //! use almanet_broker::{Broker, BrokerConfig};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), almanet_broker::StartError> {
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let broker = Broker::start(BrokerConfig::default()).await?;
 //! let address = broker.tcp_addr();
 //! # let _ = address;
 //! // Connect NSQ clients to `address`; then
-//! broker.stop().await;
+//! broker.stop().await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -24,10 +24,13 @@
 //!
 //! - `http`: nsqd's HTTP interface for its tools, and metrics for Prometheus (`BrokerConfig::http_address`). It is not
 //!   for free at build time, and an embedded broker's owner needs it only to let others look in.
-//! - `binary` (default): the program, with `http`.
+//! - `lookupd`: registration at nsqlookupd, so that the broker can stand beside nsqd nodes
+//!   (`BrokerConfig::lookupd_tcp_address`).
+//! - `binary` (default): the program, with `http` and `lookupd`.
 //!
-//! It serves development, tests and deployments of a single machine. It does not replicate, and it keeps messages
-//! in memory only; past one machine, the same clients run against nsqd and nsqlookupd.
+//! It serves development, tests and deployments of a single machine. It does not replicate. Messages are kept in
+//! memory; with a [data path](BrokerConfig::data_path) they outlive a clean stop. Past one machine, the same clients run
+//! against nsqd and nsqlookupd.
 //!
 //! # Unlike nsqd
 //!
@@ -41,6 +44,11 @@
 //!   messages and is removed 60 s after its last. nsqd keeps it until it is restarted.
 //! - The delay of a message that is deferred in a topic without a channel counts from when it was published; in nsqd
 //!   it counts from when the first channel is made.
+//! - Registered at nsqlookupd (feature `lookupd`), a topic that is new here gets the channels that it has on other
+//!   nodes, as in nsqd. nsqd's first publisher waits until nsqlookupd has named them; here it has its `OK` at once, and
+//!   the topic holds its messages back until then, for 2 s at most. Ephemeral topics do not ask, and of more than 256
+//!   new topics at a time only so many.
+//! - A lost connection to nsqlookupd is noticed and made again at once, not at the next PING.
 //! - A client that does not read gets no further messages once 1 MiB waits for it; they go to the others.
 //!
 //! [NSQ]: https://nsq.io
@@ -62,15 +70,21 @@ mod error;
 #[cfg(feature = "http")]
 mod http;
 mod limits;
+#[cfg(feature = "lookupd")]
+mod lookupd;
 mod lookupd_addresses;
+mod registration;
 mod registry;
+mod saved;
 mod server;
 #[cfg(feature = "http")]
 mod stats;
 mod step;
+mod store;
 mod timer;
 mod topic;
+mod version;
 
 pub use broker::Broker;
 pub use config::BrokerConfig;
-pub use error::StartError;
+pub use error::{StartError, StopError};

@@ -27,7 +27,7 @@ async fn calls_and_events_work_again_after_the_broker_restarts() {
     let mut consumer = session.consume_topic::<u32>(&topic, "worker").await.unwrap();
     assert_eq!(session.call::<String>(&uri, "before").await.unwrap(), "before");
 
-    broker.stop().await;
+    broker.stop().await.unwrap();
     let _broker = broker_at(address).await;
 
     // A call that is made while the connections come back can be lost with the old broker; a new one is not.

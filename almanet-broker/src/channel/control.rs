@@ -12,6 +12,10 @@ impl<O: Outlet> Channel<O> {
         self.paused = true;
     }
 
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// Goes on delivering.
     pub(crate) fn unpause(&mut self, now: Instant, touched: &mut O::Touched) {
         self.paused = false;
@@ -23,7 +27,7 @@ impl<O: Outlet> Channel<O> {
     /// Answers to those that were in flight are refused from then on.
     pub(crate) fn empty(&mut self) {
         self.queue.take_all();
-        self.deferred.take_all();
+        drop(self.deferred.take_all());
         self.in_flight.clear();
         let ids: Vec<_> = self.subscribers.keys().copied().collect();
         for id in ids {
@@ -36,10 +40,11 @@ impl<O: Outlet> Channel<O> {
 
     /// Takes out what waits, in order, each message with the time when it becomes due.
     pub(crate) fn take_waiting(&mut self) -> Vec<(Message, Option<Instant>)> {
-        let mut deferred = self.deferred.take_all();
-        deferred.sort_unstable_by_key(|(message, due)| (*due, message.id));
         let queued = self.queue.take_all();
-        let deferred = deferred.into_iter().map(|(message, due)| (message, Some(due)));
+        let deferred = self
+            .deferred
+            .take_all()
+            .map(|(message, due)| (message, Some(due)));
         queued
             .into_iter()
             .map(|message| (message, None))

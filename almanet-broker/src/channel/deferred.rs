@@ -64,16 +64,13 @@ impl Deferred {
         Some(entry.message)
     }
 
-    /// Takes all messages out with the times when they become due, in no order.
-    pub(super) fn take_all(&mut self) -> Vec<(Message, Instant)> {
+    /// Takes all messages out, with the time when each is due; the earliest first.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = (Message, Instant)> + use<> {
         let entries = std::mem::take(&mut self.entries);
-        let messages: Vec<_> = entries
-            .into_iter()
-            .map(|Reverse(entry)| (entry.message, entry.due))
-            .collect();
         self.memory
-            .release(messages.iter().map(|(message, _)| cost(message)).sum());
-        messages
+            .release(entries.iter().map(|Reverse(entry)| cost(&entry.message)).sum());
+        let entries = entries.into_sorted_vec().into_iter().rev();
+        entries.map(|Reverse(entry)| (entry.message, entry.due))
     }
 
     #[cfg(test)]

@@ -60,7 +60,7 @@ impl<O: Outlet> Channel<O> {
         Self {
             queue: Queue::new(Arc::clone(memory)),
             deferred: Deferred::new(Arc::clone(memory)),
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(Arc::clone(memory)),
             subscribers: HashMap::default(),
             rotation: VecDeque::new(),
             max_message_timeout,
@@ -79,8 +79,8 @@ impl<O: Outlet> Channel<O> {
         !self.paused && self.queue.is_empty() && !self.rotation.is_empty()
     }
 
-    pub(crate) fn has_subscribers(&self) -> bool {
-        !self.subscribers.is_empty()
+    pub(crate) fn subscribers(&self) -> usize {
+        self.subscribers.len()
     }
 
     /// A time at or before the one when [`expire`](Self::expire) has something to do; `None` for never.
@@ -145,6 +145,24 @@ impl<O: Outlet> Channel<O> {
         if let Some(subscriber) = self.subscribers.get_mut(&id) {
             subscriber.close();
         }
+    }
+
+    /// Ends deliveries to all subscribers for good; they may still answer what they have.
+    pub(crate) fn close_all(&mut self) {
+        self.subscribers.values_mut().for_each(Subscriber::close);
+    }
+
+    /// Takes all messages out, each with the time for which it is still deferred: first those that were delivered and
+    /// not answered, then those that wait, then those that are deferred.
+    pub(crate) fn take_messages(
+        &mut self,
+        now: Instant,
+    ) -> impl Iterator<Item = (Message, Duration)> + use<O> {
+        let waiting = self.in_flight.take_all().into_iter().chain(self.queue.take_all());
+        let deferred = self.deferred.take_all();
+        waiting
+            .map(|message| (message, Duration::ZERO))
+            .chain(deferred.map(move |(message, due)| (message, due.saturating_duration_since(now))))
     }
 
     /// Goes on with a subscriber whose outlet was [full](Offer::Full) and has room again.

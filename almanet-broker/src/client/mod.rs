@@ -32,9 +32,7 @@ use self::{
 use crate::{channel::SubscriberId, config::BrokerConfig, registry::Registry, step::Step};
 
 #[cfg(feature = "http")]
-pub(crate) use self::negotiate::{
-    MAX_DEFLATE_LEVEL, MAX_OUTPUT_BUFFER_SIZE, MAX_OUTPUT_BUFFER_TIMEOUT, VERSION,
-};
+pub(crate) use self::negotiate::{MAX_DEFLATE_LEVEL, MAX_OUTPUT_BUFFER_SIZE, MAX_OUTPUT_BUFFER_TIMEOUT};
 pub(crate) use self::{inbox::Inbox, output::Touched};
 
 /// What a quiet client's read buffer holds.

@@ -4,10 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use almanet_nsq_proto::{ErrorCode, Identify, IdentifyResponse, ProtocolError};
 
-use crate::config::BrokerConfig;
-
-/// The nsqd version whose behaviour this is, and the broker's own.
-pub(crate) const VERSION: &str = concat!("1.3.0+almanet.", env!("CARGO_PKG_VERSION"));
+use crate::{config::BrokerConfig, version::VERSION};
 
 /// Milliseconds, as nsqd's `--min-output-buffer-timeout` and `--max-output-buffer-timeout`.
 const OUTPUT_BUFFER_TIMEOUTS: RangeInclusive<i64> = 25..=MAX_OUTPUT_BUFFER_TIMEOUT.as_millis() as i64;

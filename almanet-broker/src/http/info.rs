@@ -9,7 +9,10 @@ use super::{
     answer::{Answer, Reply},
     api::Api,
 };
-use crate::client::{MAX_DEFLATE_LEVEL, MAX_OUTPUT_BUFFER_SIZE, MAX_OUTPUT_BUFFER_TIMEOUT, VERSION};
+use crate::{
+    client::{MAX_DEFLATE_LEVEL, MAX_OUTPUT_BUFFER_SIZE, MAX_OUTPUT_BUFFER_TIMEOUT},
+    version::VERSION,
+};
 
 /// `GET /ping`: a broker that answers is well, since it writes to no disk while it runs.
 pub(super) async fn ping() -> &'static str {

@@ -234,8 +234,9 @@ impl BrokerMetrics {
         let log = self.registry.limit_log();
         let by_limit = [
             ("max_channel_depth", log.depth_refusals()),
+            ("max_channel_consumers", log.consumer_refusals()),
             ("max_memory", log.memory_refusals()),
-            ("max_connections", self.registry.connections().turned_away()),
+            ("max_connections", log.connection_refusals()),
         ];
         let samples = by_limit.iter().map(|(limit, count)| ([("limit", *limit)], count));
         encode(encoder, &refusals, samples)

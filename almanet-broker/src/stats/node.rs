@@ -11,10 +11,10 @@ use serde::Serialize;
 use super::client::ClientStats;
 use crate::{
     channel::{SubscriberId, SubscriberReport},
-    client::VERSION,
     connections::Connections,
     registry::Registry,
     topic::{NamedReport, TopicReport},
+    version::VERSION,
 };
 
 /// What of the statistics is asked for.

@@ -23,9 +23,14 @@ use crate::{
     channel::{Channel, Subscriber, SubscriberId, after},
     client::Inbox,
     limits::{LimitReached, Memory, ROOM_COST},
+    registration::Changes,
     step::Step,
+    store::{Record, SavedMessage},
     timer::Timer,
 };
+
+#[cfg(feature = "lookupd")]
+use crate::registration::Registration;
 
 pub(crate) use self::{
     channels::ChannelKey,
@@ -46,7 +51,10 @@ pub(crate) struct TopicContext {
     pub(crate) timer: Timer,
     pub(crate) next_message: AtomicU64,
     pub(crate) max_channel_depth: usize,
+    /// 0 for any number.
+    pub(crate) max_channel_consumers: usize,
     pub(crate) max_message_timeout: Duration,
+    pub(crate) changes: Changes,
     /// What the topics and channels did that are gone.
     pub(crate) departed: Mutex<Totals>,
 }
@@ -195,6 +203,69 @@ impl Topic {
         let earliest = channel.earliest();
         self.set_alarm_at(&mut state, earliest);
         Some(result)
+    }
+
+    /// Makes a channel that was saved, whether there is room or not.
+    pub(crate) fn restore_channel(&self, name: &ChannelName, paused: bool) -> ChannelKey {
+        self.state.lock().channels.restore(name, paused)
+    }
+
+    /// Takes in a message that was saved, whether there is room or not, for a channel or for the first one to come.
+    pub(crate) fn restore_message(&self, key: Option<ChannelKey>, saved: SavedMessage, step: &mut Step) {
+        let SavedMessage { mut message, delay } = saved;
+        message.body = detached(&message.body);
+        let due = (!delay.is_zero()).then(|| after(step.now, delay));
+        let mut state = self.state.lock();
+        state.channels.restore_message(key, message, due, step);
+        self.set_alarm(&mut state);
+    }
+
+    /// The topic and its channels; nothing when it is gone.
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn registrations(&self) -> Vec<Registration> {
+        let state = self.state.lock();
+        if state.gone {
+            return Vec::new();
+        }
+        let names = std::iter::once(None).chain(state.channels.names().map(Some));
+        let of = |channel| Registration {
+            topic: self.name.clone(),
+            channel,
+        };
+        names.map(of).collect()
+    }
+
+    /// Holds messages back, until [`release`](Self::release).
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn hold(&self) {
+        self.state.lock().channels.hold();
+    }
+
+    /// Makes channels and gives each of them, and of those that were made meanwhile, what was held back.
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn release(&self, names: &[ChannelName], step: &mut Step) {
+        let mut state = self.state.lock();
+        if !state.gone {
+            state.channels.release(names, step);
+            self.set_alarm(&mut state);
+        }
+    }
+
+    /// Ends deliveries for good. Answers and publishes are still taken.
+    pub(crate) fn halt(&self) {
+        self.state.lock().channels.halt();
+    }
+
+    /// Takes out what shall be saved, after which the topic is gone.
+    pub(crate) fn take_records(&self, now: Instant) -> impl Iterator<Item = Record> + use<> {
+        let mut state = self.state.lock();
+        let topic = Record::Topic {
+            name: self.name.clone(),
+            paused: state.channels.is_paused(),
+        };
+        let records = state.channels.take_records(now);
+        let _: Fate = self.vanish(&mut state);
+        std::iter::once(topic).chain(records)
     }
 
     /// Does what the alarm was set for.

@@ -12,6 +12,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod data_path;
 mod heartbeat;
 mod http;
 mod http_channels;
@@ -26,6 +27,8 @@ mod limits;
 mod peers;
 mod publish;
 mod refusals;
+#[cfg(feature = "lookupd")]
+mod registration;
 mod subscribe;
 mod support;
 mod timeouts;

@@ -45,10 +45,15 @@ impl Target {
     /// An embedded broker, for what nsqd does not do.
     pub(crate) async fn embedded(config: BrokerConfig) -> Self {
         let config = config.http_address(([127, 0, 0, 1], 0).into());
-        let broker = Broker::start(config).await.unwrap();
+        Self::of(Broker::start(config).await.unwrap())
+    }
+
+    /// A broker that was started otherwise.
+    pub(crate) fn of(broker: Broker) -> Self {
         Self {
             addr: broker.tcp_addr(),
-            http_addr: broker.http_addr().unwrap(),
+            // Whoever starts a broker without HTTP does not ask.
+            http_addr: broker.http_addr().unwrap_or(broker.tcp_addr()),
             broker: Some(broker),
         }
     }
@@ -59,7 +64,7 @@ impl Target {
 
     pub(crate) async fn stop(self) {
         if let Some(broker) = self.broker {
-            broker.stop().await;
+            broker.stop().await.unwrap();
         }
     }
 

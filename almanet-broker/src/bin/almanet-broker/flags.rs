@@ -4,7 +4,7 @@ use almanet_broker::BrokerConfig;
 
 use crate::{
     go_duration,
-    value::{address, number},
+    value::{address, host_and_port, number},
 };
 
 /// One flag. Its name, its default and what it means are nsqd's, unless it is [beyond nsqd](Self::beyond_nsqd).
@@ -32,10 +32,6 @@ pub(crate) enum Shape {
     /// One value; of several, the last counts, as in Go.
     Single,
     /// A value each time it is given.
-    #[allow(
-        dead_code,
-        reason = "the first such flag comes with registration at nsqlookupd"
-    )]
     Repeated,
     /// `--flag`, `--flag=true` or `--flag=false`.
     #[allow(dead_code, reason = "the first such flag comes with compression")]
@@ -62,6 +58,11 @@ impl Flag {
         self
     }
 
+    const fn repeated(mut self) -> Self {
+        self.shape = Shape::Repeated;
+        self
+    }
+
     const fn beyond_nsqd(mut self) -> Self {
         self.is_own = true;
         self
@@ -76,8 +77,16 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::new("http-address", "HOST:PORT", "Address to listen on for HTTP; empty for none",
         |config, text| if text.is_empty() { Ok(config) } else { Ok(config.http_address(address(text)?)) })
         .default("127.0.0.1:4151"),
+    Flag::new("data-path", "DIRECTORY", "Directory in which messages outlive a clean stop; without it, memory only",
+        |config, text| Ok(config.data_path(text))),
     Flag::new("broadcast-address", "HOST", "Name under which others reach this machine [default: the host's name]",
         |config, text| Ok(config.broadcast_address(text))),
+    Flag::new("broadcast-tcp-port", "PORT", "TCP port that is registered at nsqlookupd [default: the one it listens on]",
+        |config, text| Ok(config.broadcast_tcp_port(number(text)?))),
+    Flag::new("broadcast-http-port", "PORT", "HTTP port that is registered at nsqlookupd [default: the one it listens on]",
+        |config, text| Ok(config.broadcast_http_port(number(text)?))),
+    Flag::new("lookupd-tcp-address", "HOST:PORT", "TCP address of an nsqlookupd to register at (may be given several times)",
+        |config, text| Ok(config.lookupd_tcp_address(host_and_port(text)?))).repeated(),
     Flag::new("max-msg-size", "BYTES", "Largest message",
         |config, text| Ok(config.max_message_size(number(text)?))).default("1048576"),
     Flag::new("max-body-size", "BYTES", "Largest body of a command",
@@ -92,6 +101,9 @@ pub(crate) const FLAGS: &[Flag] = &[
         |config, text| Ok(config.max_requeue_timeout(go_duration::parse(text)?))).default("1h0m0s"),
     Flag::new("max-heartbeat-interval", "DURATION", "Longest heartbeat interval that a client may ask for",
         |config, text| Ok(config.max_heartbeat_interval(go_duration::parse(text)?))).default("1m0s"),
+
+    Flag::new("max-channel-consumers", "COUNT", "How many clients may be subscribed to one channel, 0 for any number",
+        |config, text| Ok(config.max_channel_consumers(number(text)?))).default("0"),
 
     Flag::new("max-channel-depth", "COUNT", "How many messages may wait in one channel",
         |config, text| Ok(config.max_channel_depth(number(text)?))).default("1048576").beyond_nsqd(),

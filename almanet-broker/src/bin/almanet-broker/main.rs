@@ -48,11 +48,16 @@ fn run() -> ExitCode {
 #[tokio::main]
 async fn serve(config: BrokerConfig) -> Result<(), Box<dyn Error>> {
     let signal = stop_signal()?;
+    let is_kept = config.keeps_messages();
     let broker = Broker::start(config).await?;
-    tracing::info!("messages are kept in memory only: what is not consumed is lost when this program ends");
+    if !is_kept {
+        tracing::info!(
+            "without --data-path, messages are kept in memory only: what is not consumed is lost when this program ends"
+        );
+    }
     signal.await;
     tracing::info!("stopping");
-    broker.stop().await;
+    broker.stop().await?;
     Ok(())
 }
 

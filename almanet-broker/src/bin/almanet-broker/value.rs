@@ -24,3 +24,13 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
         .next()
         .ok_or_else(|| "the name has no address".to_owned())
 }
+
+/// `host:port`, which is not resolved yet: the host may come up later.
+pub(crate) fn host_and_port(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("write it as host:port".to_owned()),
+    }
+}
