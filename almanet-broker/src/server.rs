@@ -4,7 +4,7 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use almanet_nsq_proto::{ErrorCode, Frame, ProtocolError};
@@ -15,7 +15,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{channel::SubscriberId, client, config::BrokerConfig, registry::Registry};
+use crate::{
+    channel::SubscriberId,
+    client,
+    config::BrokerConfig,
+    limits::{LimitLog, LimitReached},
+    registry::Registry,
+};
 
 /// How long to wait when no client can be accepted: most likely the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -30,7 +36,6 @@ pub(crate) async fn run(
 ) {
     let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
     let mut next_id = 0;
-    let mut was_full = false;
     loop {
         let accepted = tokio::select! {
             () = stopped.cancelled() => return,
@@ -47,14 +52,10 @@ pub(crate) async fn run(
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            if !was_full {
-                tracing::warn!(%peer, "refusing connections: max_connections is {}", config.max_connections);
-            }
-            was_full = true;
-            turn_away(stream, config.max_connections);
+            let limit = config.max_connections;
+            turn_away(stream, &LimitReached::Connections { limit }, registry.limit_log());
             continue;
         };
-        was_full = false;
         next_id += 1;
         tracing::debug!(%peer, connection = next_id, "connection accepted");
         let served = client::serve(
@@ -73,11 +74,9 @@ pub(crate) async fn run(
 }
 
 /// Tells a client why it is closed, if its socket takes that at once.
-fn turn_away(stream: TcpStream, limit: usize) {
-    let refusal = ProtocolError::new(
-        ErrorCode::from("E_TOO_MANY_CONNECTIONS"),
-        format!("the broker has {limit} connections, its limit"),
-    );
+fn turn_away(stream: TcpStream, reached: &LimitReached, log: &LimitLog) {
+    log.report(reached, Instant::now());
+    let refusal = ProtocolError::new(ErrorCode::from("E_TOO_MANY_CONNECTIONS"), reached.to_string());
     let mut bytes = BytesMut::new();
     Frame::Error(refusal).encode(&mut bytes);
     // Written past tokio, which does not know yet that the new socket takes bytes. It takes these few or the client

@@ -5,12 +5,13 @@ use std::{fmt, io, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{ServerConfig, ServerConnection},
+    rustls::{ProtocolVersion, ServerConfig, ServerConnection},
     server::TlsStream,
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::builder::TlsBuilder;
+use crate::connections::TlsDescription;
 
 /// The broker's side of TLS, to be given to [`BrokerConfig::tls`](crate::BrokerConfig::tls).
 ///
@@ -55,6 +56,21 @@ impl fmt::Debug for Tls {
         f.debug_struct("Tls")
             .field("required", &self.required)
             .finish_non_exhaustive()
+    }
+}
+
+/// What was agreed, as nsqd's statistics name it. They know no cipher suite of TLS 1.3; here it has its IANA name.
+pub(crate) fn describe(connection: &ServerConnection) -> TlsDescription {
+    TlsDescription {
+        version: match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLS1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLS1.3",
+            _ => "Unknown",
+        },
+        cipher_suite: connection
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str())
+            .unwrap_or("Unknown"),
     }
 }
 

@@ -9,12 +9,16 @@ use std::{
 use almanet_nsq_proto::{ChannelName, Message, TopicName};
 use bytes::Bytes;
 
-use super::{TopicContext, TopicError};
+use super::{
+    TopicContext, TopicError,
+    report::{ChannelsReport, NamedReport},
+};
 use crate::{
     channel::{Channel, Subscriber, SubscriberId, after},
     client::Inbox,
     limits::{EPHEMERAL_DEPTH, LimitReached, ROOM_COST, body_cost, cost},
     step::Step,
+    store::{Record, SavedMessage},
 };
 
 /// How long an ephemeral topic without a channel keeps its messages after the last one came.
@@ -34,8 +38,14 @@ pub(super) struct Channels {
     context: Arc<TopicContext>,
     named: BTreeMap<ChannelKey, Named>,
     next_key: u64,
-    /// What was published while there is no channel. It becomes the first channel.
+    /// What was published while there is no channel or the topic is paused. Without a pause, it becomes the first
+    /// channel.
     unclaimed: Channel<Inbox>,
+    /// Whether messages are held back until it is known which channels there shall be.
+    held: bool,
+    paused: bool,
+    /// How many messages ephemeral channels, or an ephemeral topic without one, had no room for.
+    dropped: u64,
     last_publish: Instant,
 }
 
@@ -55,6 +65,9 @@ impl Channels {
             context,
             named: BTreeMap::new(),
             next_key: 0,
+            held: false,
+            paused: false,
+            dropped: 0,
             last_publish: Instant::now(),
         }
     }
@@ -63,6 +76,9 @@ impl Channels {
     pub(super) fn check_room(&self, bodies: &[Bytes], delay: Option<Duration>) -> Result<(), LimitReached> {
         let at_once = bodies.len() == 1 && delay.is_none();
         let limit = self.context.max_channel_depth;
+        if self.keeps_back() && !self.named.is_empty() {
+            return self.check_room_when_paused(bodies);
+        }
         if self.named.is_empty() && !self.topic.is_ephemeral() {
             if self.unclaimed.depth() + bodies.len() > limit {
                 return Err(LimitReached::TopicDepth {
@@ -72,9 +88,13 @@ impl Channels {
             }
             return self.check_memory(bodies, 1);
         }
-        let mut copies = 0;
+        let (mut copies, mut at_once_copies) = (0, 0);
         for Named { name, machine, .. } in self.named.values() {
-            if name.is_ephemeral() || at_once && machine.is_hungry() {
+            if name.is_ephemeral() {
+                continue;
+            }
+            if at_once && machine.is_hungry() {
+                at_once_copies += 1;
                 continue;
             }
             if machine.depth() + bodies.len() > limit {
@@ -86,23 +106,50 @@ impl Channels {
             }
             copies += 1;
         }
+        let memory = &self.context.memory;
+        memory.check_room_in_flight(all(bodies).saturating_mul(at_once_copies))?;
         self.check_memory(bodies, copies)
+    }
+
+    /// What waits in a paused topic comes into each of its channels, so there it has to have room too.
+    fn check_room_when_paused(&self, bodies: &[Bytes]) -> Result<(), LimitReached> {
+        let limit = self.context.max_channel_depth;
+        let coming = self.unclaimed.depth() + bodies.len();
+        let full = self
+            .named
+            .values()
+            .find(|channel| !channel.name.is_ephemeral() && channel.machine.depth() + coming > limit);
+        if let Some(channel) = full {
+            return Err(LimitReached::ChannelDepth {
+                topic: self.topic.clone(),
+                channel: channel.name.clone(),
+                limit,
+            });
+        }
+        if coming > limit {
+            return Err(LimitReached::PausedDepth {
+                topic: self.topic.clone(),
+                limit,
+            });
+        }
+        self.check_memory(bodies, self.named.len())
     }
 
     fn check_memory(&self, bodies: &[Bytes], copies: usize) -> Result<(), LimitReached> {
         if copies == 0 {
             return Ok(());
         }
-        let bytes: usize = bodies.iter().map(|body| body_cost(body.len())).sum();
-        self.context.memory.check_room(bytes * copies)
+        self.context.memory.check_room(all(bodies).saturating_mul(copies))
     }
 
     /// Gives each channel a copy of the message.
     pub(super) fn distribute(&mut self, message: Message, due: Option<Instant>, step: &mut Step) {
         self.last_publish = step.now;
-        if self.named.is_empty() {
+        if self.named.is_empty() || self.keeps_back() {
             if !self.topic.is_ephemeral() || has_room(&self.unclaimed, &message, &self.context) {
                 put(&mut self.unclaimed, message, due, step);
+            } else {
+                self.dropped += 1;
             }
             return;
         }
@@ -118,6 +165,7 @@ impl Channels {
             let Some(copy) = copy else { return };
             if channel.name.is_ephemeral() && !has_room(&channel.machine, &copy, &self.context) {
                 channel.drop_one(&self.topic);
+                self.dropped += 1;
             } else {
                 put(&mut channel.machine, copy, due, step);
             }
@@ -131,20 +179,40 @@ impl Channels {
         id: SubscriberId,
         subscriber: Subscriber<Inbox>,
     ) -> Result<ChannelKey, TopicError> {
-        let known = self.named.iter_mut().find(|(_, known)| known.name == *channel);
-        if let Some((key, known)) = known {
+        let key = self.open(channel)?;
+        if let Some(known) = self.named.get_mut(&key) {
+            let limit = self.context.max_channel_consumers;
+            if limit != 0 && known.machine.subscribers() >= limit {
+                return Err(TopicError::Limit(LimitReached::Consumers {
+                    topic: self.topic.clone(),
+                    channel: channel.clone(),
+                    limit,
+                }));
+            }
             known.machine.subscribe(id, subscriber);
-            return Ok(*key);
         }
-        let memory = &self.context.memory;
-        memory.check_room(ROOM_COST).map_err(TopicError::Limit)?;
-        memory.charge(ROOM_COST);
+        Ok(key)
+    }
 
-        let mut machine = Channel::new(memory, self.context.max_message_timeout);
-        if self.named.is_empty() {
+    /// The channel of this name, made on the spot if need be.
+    pub(super) fn open(&mut self, channel: &ChannelName) -> Result<ChannelKey, TopicError> {
+        if let Some(key) = self.key(channel) {
+            return Ok(key);
+        }
+        self.context
+            .memory
+            .check_room_for_channel()
+            .map_err(TopicError::Limit)?;
+        Ok(self.create(channel))
+    }
+
+    /// Makes a channel. The first one gets what waits for it.
+    fn create(&mut self, channel: &ChannelName) -> ChannelKey {
+        self.context.memory.charge(ROOM_COST);
+        let mut machine = Channel::new(&self.context.memory, self.context.max_message_timeout);
+        if self.named.is_empty() && !self.keeps_back() {
             std::mem::swap(&mut machine, &mut self.unclaimed);
         }
-        machine.subscribe(id, subscriber);
         let key = ChannelKey(self.next_key);
         self.next_key += 1;
         self.named.insert(
@@ -155,8 +223,99 @@ impl Channels {
                 dropped: 0,
             },
         );
+        self.context.changes.added(&self.topic, Some(channel));
         tracing::debug!(topic = %self.topic, %channel, "channel created");
-        Ok(key)
+        key
+    }
+
+    /// Makes a channel that was saved, whether there is room or not.
+    pub(super) fn restore(&mut self, channel: &ChannelName, paused: bool) -> ChannelKey {
+        let key = self.key(channel).unwrap_or_else(|| self.create(channel));
+        if let Some(machine) = self.get_mut(key).filter(|_| paused) {
+            machine.pause();
+        }
+        key
+    }
+
+    /// Takes in a message that was saved, whether there is room or not, for the channel or for the first one to come.
+    pub(super) fn restore_message(
+        &mut self,
+        key: Option<ChannelKey>,
+        message: Message,
+        due: Option<Instant>,
+        step: &mut Step,
+    ) {
+        let named = key.and_then(|key| self.named.get_mut(&key));
+        let machine = named.map_or(&mut self.unclaimed, |named| &mut named.machine);
+        put(machine, message, due, step);
+    }
+
+    /// Holds messages back, until [`release`](Self::release).
+    #[cfg(feature = "lookupd")]
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Makes channels, as far as there is room, and gives all channels what was held back.
+    pub(super) fn release(&mut self, names: &[ChannelName], step: &mut Step) {
+        for name in names {
+            if self.key(name).is_none() && self.context.memory.check_room(ROOM_COST).is_ok() {
+                self.create(name);
+            }
+        }
+        self.held = false;
+        self.let_go(step);
+    }
+
+    /// Ends deliveries in all channels for good.
+    pub(super) fn halt(&mut self) {
+        self.named
+            .values_mut()
+            .for_each(|channel| channel.machine.close_all());
+    }
+
+    /// Takes out what shall be saved: what waits for a channel, then each channel that is not ephemeral and what it
+    /// has.
+    pub(super) fn take_records(&mut self, now: Instant) -> impl Iterator<Item = Record> + use<> {
+        // What is held back when the broker stops goes to the channels there are.
+        let mut step = Step::begin();
+        self.release(&[], &mut step);
+        step.end();
+        let named = std::mem::take(&mut self.named);
+        self.context.memory.release(ROOM_COST * named.len());
+        let unclaimed = records(&mut self.unclaimed, now);
+        let kept = named.into_values().filter(|channel| !channel.name.is_ephemeral());
+        unclaimed.chain(kept.flat_map(move |mut channel| {
+            let messages = records(&mut channel.machine, now);
+            let paused = channel.machine.is_paused();
+            let name = channel.name;
+            std::iter::once(Record::Channel { name, paused }).chain(messages)
+        }))
+    }
+
+    /// Whether messages wait in the topic although there may be channels.
+    fn keeps_back(&self) -> bool {
+        self.paused || self.held
+    }
+
+    /// Gives what has waited to the channels, if there are any and nothing keeps it back.
+    fn let_go(&mut self, step: &mut Step) {
+        if self.keeps_back() || self.named.is_empty() {
+            return;
+        }
+        let context = &self.context;
+        let mut waited = std::mem::replace(
+            &mut self.unclaimed,
+            Channel::new(&context.memory, context.max_message_timeout),
+        );
+        for (message, due) in waited.take_waiting() {
+            self.distribute(message, due, step);
+        }
+    }
+
+    pub(super) fn key(&self, channel: &ChannelName) -> Option<ChannelKey> {
+        let mut named = self.named.iter();
+        named.find_map(|(key, known)| (known.name == *channel).then_some(*key))
     }
 
     /// Removes a subscriber, and with the last one an ephemeral channel.
@@ -165,18 +324,71 @@ impl Channels {
             return;
         };
         channel.machine.unsubscribe(id, step.now, &mut step.touched);
-        if channel.machine.has_subscribers() || !channel.name.is_ephemeral() {
+        if channel.machine.subscribers() > 0 || !channel.name.is_ephemeral() {
             return;
         }
-        if let Some(channel) = self.named.remove(&key) {
-            self.context.memory.release(ROOM_COST);
-            tracing::debug!(
-                topic = %self.topic,
-                channel = %channel.name,
-                dropped = channel.dropped,
-                "ephemeral channel gone"
-            );
+        self.remove(key);
+    }
+
+    /// Removes a channel with its messages, and ends the connections of its subscribers.
+    pub(super) fn remove(&mut self, key: ChannelKey) {
+        let Some(mut channel) = self.named.remove(&key) else {
+            return;
+        };
+        channel.machine.end_subscribers();
+        self.context.memory.release(ROOM_COST);
+        self.context.departed.lock().channels += channel.machine.counts();
+        self.context.changes.removed(&self.topic, Some(&channel.name));
+        tracing::debug!(
+            topic = %self.topic,
+            channel = %channel.name,
+            dropped = channel.dropped,
+            "channel gone"
+        );
+    }
+
+    /// Lets messages wait in the topic instead of the channels, until [`unpause`](Self::unpause).
+    pub(super) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Gives what has waited to the channels.
+    pub(super) fn unpause(&mut self, step: &mut Step) {
+        self.paused = false;
+        self.let_go(step);
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Forgets the messages that are in no channel.
+    pub(super) fn empty(&mut self) {
+        self.unclaimed = Channel::new(&self.context.memory, self.context.max_message_timeout);
+    }
+
+    pub(super) fn report(&self) -> ChannelsReport {
+        let mut channels: Vec<_> = self
+            .named
+            .values()
+            .map(|channel| NamedReport {
+                name: channel.name.clone(),
+                channel: channel.machine.report(),
+            })
+            .collect();
+        channels.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        ChannelsReport {
+            depth: self.unclaimed.depth(),
+            is_paused: self.paused,
+            dropped: self.dropped,
+            channels,
         }
+    }
+
+    /// The names of the channels, in the order in which they were made.
+    #[cfg(feature = "lookupd")]
+    pub(super) fn names(&self) -> impl Iterator<Item = ChannelName> {
+        self.named.values().map(|channel| channel.name.clone())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -195,9 +407,13 @@ impl Channels {
         self.unclaimed.expire(step.now, &mut step.touched);
     }
 
-    /// Forgets the messages that no channel has.
+    /// Removes all channels, and the messages that are in none.
     pub(super) fn clear(&mut self) {
-        self.unclaimed = Channel::new(&self.context.memory, self.context.max_message_timeout);
+        while let Some((key, _)) = self.named.first_key_value() {
+            self.remove(*key);
+        }
+        self.context.departed.lock().dropped += self.dropped;
+        self.empty();
     }
 
     /// A time at or before the one when something has to be done.
@@ -234,7 +450,25 @@ impl Drop for Channels {
 /// Whether an ephemeral channel takes the message.
 fn has_room(channel: &Channel<Inbox>, message: &Message, context: &TopicContext) -> bool {
     let max_depth = EPHEMERAL_DEPTH.min(context.max_channel_depth);
-    channel.is_hungry() || channel.depth() < max_depth && context.memory.check_room(cost(message)).is_ok()
+    let room = if channel.is_hungry() {
+        context.memory.check_room_in_flight(cost(message))
+    } else if channel.depth() < max_depth {
+        context.memory.check_room(cost(message))
+    } else {
+        return false;
+    };
+    room.is_ok()
+}
+
+/// What all of the messages count together, in bytes.
+fn all(bodies: &[Bytes]) -> usize {
+    bodies.iter().map(|body| body_cost(body.len())).sum()
+}
+
+fn records(channel: &mut Channel<Inbox>, now: Instant) -> impl Iterator<Item = Record> + use<> {
+    channel
+        .take_messages(now)
+        .map(|(message, delay)| Record::Message(SavedMessage { message, delay }))
 }
 
 fn put(channel: &mut Channel<Inbox>, message: Message, due: Option<Instant>, step: &mut Step) {

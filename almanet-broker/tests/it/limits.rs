@@ -1,6 +1,7 @@
 //! What is beyond the broker's memory. Embedded only: nsqd writes to its disk instead.
 
 use almanet_broker::BrokerConfig;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{Target, publish, publish_deferred, publish_many, unique};
 
@@ -137,4 +138,93 @@ async fn connections_beyond_the_limit_are_told_so_and_closed() {
         .expect_fatal("E_TOO_MANY_CONNECTIONS the broker has 1 connections, its limit")
         .await;
     first.expect_quiet().await;
+}
+
+#[tokio::test]
+async fn messages_in_flight_take_memory_until_they_are_finished() {
+    let target = Target::embedded(BrokerConfig::default().max_memory(100_000)).await;
+    let topic = unique("in_flight");
+    let mut hoarder = target.subscriber(&topic, "c", 100).await;
+    hoarder.expect_quiet().await;
+    let mut publisher = target.client().await;
+    let body = vec![b'x'; 30_000];
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        publisher.publish(&topic, &body).await;
+        ids.push(hoarder.message().await.id);
+    }
+    publisher.send(&publish(&topic, &body)).await;
+    publisher
+        .expect_fatal("E_PUB_FAILED PUB failed the broker is full: max_memory is 100000 bytes")
+        .await;
+
+    for id in ids {
+        hoarder.send(format!("FIN {id}\n").as_bytes()).await;
+    }
+    hoarder.send(b"RDY 100\n").await;
+    hoarder.expect_quiet().await;
+    let mut publisher = target.client().await;
+    publisher.publish(&topic, &body).await;
+    hoarder.message().await;
+}
+
+#[tokio::test]
+async fn a_full_broker_drops_what_an_ephemeral_channel_would_have_in_flight() {
+    let target = Target::embedded(BrokerConfig::default().max_memory(100_000)).await;
+    let topic = unique("in_flight");
+    let mut hoarder = target.subscriber(&topic, "c#ephemeral", 100).await;
+    hoarder.expect_quiet().await;
+    let mut publisher = target.client().await;
+    let body = vec![b'x'; 30_000];
+    for _ in 0..10 {
+        publisher.publish(&topic, &body).await;
+    }
+    for _ in 0..3 {
+        hoarder.message().await;
+    }
+    hoarder.expect_quiet().await;
+}
+
+#[tokio::test]
+async fn consumers_beyond_the_limit_of_a_channel_are_refused_until_one_leaves() {
+    let target = Target::embedded(BrokerConfig::default().max_channel_consumers(1)).await;
+    let topic = unique("crowd");
+    let mut first = target.subscriber(&topic, "c", 0).await;
+    first.expect_quiet().await;
+    let mut second = target.client().await;
+    second.send(format!("SUB {topic} c\n").as_bytes()).await;
+    second
+        .expect_fatal(&format!(
+            "E_SUB_FAILED SUB failed consumers for {topic}:c exceeds limit of 1"
+        ))
+        .await;
+    // Another channel has a limit of its own.
+    target.subscriber(&topic, "d", 0).await.expect_quiet().await;
+
+    first.send(b"CLS\n").await;
+    first.expect_response("CLOSE_WAIT").await;
+    first.stream.shutdown().await.unwrap();
+    first.expect_close().await;
+    target.subscriber(&topic, "c", 0).await.expect_quiet().await;
+}
+
+#[tokio::test]
+async fn the_consumer_who_makes_room_is_let_into_a_full_broker() {
+    let target = Target::embedded(BrokerConfig::default().max_memory(50_000)).await;
+    let topic = unique("full");
+    let mut published = 0;
+    let mut publisher = target.client().await;
+    loop {
+        publisher.send(&publish(&topic, &[b'x'; 100])).await;
+        if publisher.frame().await.0 == 1 {
+            break;
+        }
+        published += 1;
+    }
+    let mut consumer = target.subscriber(&topic, "late", 1).await;
+    for _ in 0..published {
+        let id = consumer.message().await.id;
+        consumer.send(format!("FIN {id}\n").as_bytes()).await;
+    }
+    consumer.expect_quiet().await;
 }

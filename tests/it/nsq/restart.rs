@@ -24,7 +24,7 @@ async fn a_broker_that_is_restarted_under_load_loses_only_what_it_had_in_memory(
     load.publish(producer(address.to_string()).await);
     load.goes_on(500).await;
     for _ in 0..RESTARTS {
-        broker.stop().await;
+        broker.stop().await.unwrap();
         broker = broker_at(address).await;
         load.brokers_were_replaced();
         load.goes_on(500).await;
@@ -49,7 +49,7 @@ async fn a_broker_that_is_replaced_by_another_is_left_for_it() {
     // Killed: no farewell, and nobody there for a while.
     proxy.refuse(true);
     proxy.cut(Cut::Reset);
-    first.stop().await;
+    first.stop().await.unwrap();
     proxy.until(|counts| counts.refused >= 3).await;
     proxy.point_to(second.tcp_addr().to_string());
     load.brokers_were_replaced();
