@@ -65,7 +65,7 @@ async fn with_two_brokers_a_call_reaches_a_service_through_the_one_that_is_left(
         assert_eq!(calling.call::<String>(&uri, text).await.unwrap(), text);
     }
 
-    first.stop().await;
+    first.stop().await.unwrap();
     let mut answered = 0;
     while answered < 10 {
         // The first call may go to the broker that has just gone; none that follows does.
