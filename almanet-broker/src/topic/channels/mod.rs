@@ -1,5 +1,7 @@
 //! The channels of a topic: who gets a copy of a message, and who has no room for it.
 
+mod saved;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -18,7 +20,6 @@ use crate::{
     client::Inbox,
     limits::{EPHEMERAL_DEPTH, LimitReached, ROOM_COST, body_cost, cost},
     step::Step,
-    store::{Record, SavedMessage},
 };
 
 /// How long an ephemeral topic without a channel keeps its messages after the last one came.
@@ -228,28 +229,6 @@ impl Channels {
         key
     }
 
-    /// Makes a channel that was saved, whether there is room or not.
-    pub(super) fn restore(&mut self, channel: &ChannelName, paused: bool) -> ChannelKey {
-        let key = self.key(channel).unwrap_or_else(|| self.create(channel));
-        if let Some(machine) = self.get_mut(key).filter(|_| paused) {
-            machine.pause();
-        }
-        key
-    }
-
-    /// Takes in a message that was saved, whether there is room or not, for the channel or for the first one to come.
-    pub(super) fn restore_message(
-        &mut self,
-        key: Option<ChannelKey>,
-        message: Message,
-        due: Option<Instant>,
-        step: &mut Step,
-    ) {
-        let named = key.and_then(|key| self.named.get_mut(&key));
-        let machine = named.map_or(&mut self.unclaimed, |named| &mut named.machine);
-        put(machine, message, due, step);
-    }
-
     /// Holds messages back, until [`release`](Self::release).
     #[cfg(feature = "lookupd")]
     pub(super) fn hold(&mut self) {
@@ -265,32 +244,6 @@ impl Channels {
         }
         self.held = false;
         self.let_go(step);
-    }
-
-    /// Ends deliveries in all channels for good.
-    pub(super) fn halt(&mut self) {
-        self.named
-            .values_mut()
-            .for_each(|channel| channel.machine.close_all());
-    }
-
-    /// Takes out what shall be saved: what waits for a channel, then each channel that is not ephemeral and what it
-    /// has.
-    pub(super) fn take_records(&mut self, now: Instant) -> impl Iterator<Item = Record> + use<> {
-        // What is held back when the broker stops goes to the channels there are.
-        let mut step = Step::begin();
-        self.release(&[], &mut step);
-        step.end();
-        let named = std::mem::take(&mut self.named);
-        self.context.memory.release(ROOM_COST * named.len());
-        let unclaimed = records(&mut self.unclaimed, now);
-        let kept = named.into_values().filter(|channel| !channel.name.is_ephemeral());
-        unclaimed.chain(kept.flat_map(move |mut channel| {
-            let messages = records(&mut channel.machine, now);
-            let paused = channel.machine.is_paused();
-            let name = channel.name;
-            std::iter::once(Record::Channel { name, paused }).chain(messages)
-        }))
     }
 
     /// Whether messages wait in the topic although there may be channels.
@@ -463,12 +416,6 @@ fn has_room(channel: &Channel<Inbox>, message: &Message, context: &TopicContext)
 /// What all of the messages count together, in bytes.
 fn all(bodies: &[Bytes]) -> usize {
     bodies.iter().map(|body| body_cost(body.len())).sum()
-}
-
-fn records(channel: &mut Channel<Inbox>, now: Instant) -> impl Iterator<Item = Record> + use<> {
-    channel
-        .take_messages(now)
-        .map(|(message, delay)| Record::Message(SavedMessage { message, delay }))
 }
 
 fn put(channel: &mut Channel<Inbox>, message: Message, due: Option<Instant>, step: &mut Step) {
