@@ -14,4 +14,5 @@ mod nsq;
 mod proxy;
 mod restart;
 mod shutdown;
+mod soak;
 mod wire;
