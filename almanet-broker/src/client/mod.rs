@@ -3,6 +3,8 @@
 mod gate;
 mod handler;
 mod inbox;
+#[cfg(test)]
+mod model;
 mod negotiate;
 mod output;
 mod permit;

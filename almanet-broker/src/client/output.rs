@@ -233,6 +233,11 @@ impl Output {
         self.drained.notify_one();
     }
 
+    #[cfg(test)]
+    pub(super) fn is_ended(&self) -> bool {
+        self.state.lock().broken.is_some()
+    }
+
     /// Waits for something that the client's own task has to do.
     ///
     /// # Cancel safety

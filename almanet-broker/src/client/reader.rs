@@ -57,7 +57,7 @@ impl Received {
     }
 
     /// Executes the commands that are there whole; says whether there was one.
-    fn execute(&mut self, handler: &mut Handler, step: &mut Step) -> Result<bool, Stop> {
+    pub(super) fn execute(&mut self, handler: &mut Handler, step: &mut Step) -> Result<bool, Stop> {
         if !self.check_magic()? {
             return Ok(false);
         }

@@ -32,12 +32,14 @@ use crate::{
 #[cfg(feature = "lookupd")]
 use crate::registration::Registration;
 
+#[cfg(any(feature = "http", test))]
+pub(crate) use self::control::NoSuchChannel;
+#[cfg(feature = "http")]
+pub(crate) use self::report::NamedReport;
 pub(crate) use self::{
     channels::ChannelKey,
     report::{TopicReport, Totals},
 };
-#[cfg(feature = "http")]
-pub(crate) use self::{control::NoSuchChannel, report::NamedReport};
 
 /// Bodies below this size are copied when they are taken in.
 ///

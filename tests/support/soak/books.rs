@@ -43,8 +43,8 @@ pub struct Counts {
     pub kills: u64,
     /// Clean restarts of the broker.
     pub restarts: u64,
-    /// Confirmed messages that were not consumed.
-    pub lost: u64,
+    /// Confirmed messages that were not consumed on each channel: on their way, or in the end lost.
+    pub owed: u64,
     /// Messages that the broker delivered twice as if they were two.
     pub doubled: u64,
     /// Messages that were consumed although they were said not to have been sent.
@@ -55,7 +55,7 @@ impl Counts {
     /// Whether the broker has kept what it promises, and was put to the test at all.
     pub fn is_well(&self) -> bool {
         let is_tested = self.confirmed > 0 && self.consumed > 0 && self.kills > 0 && self.restarts > 0;
-        is_tested && self.lost == 0 && self.doubled == 0 && self.invented == 0
+        is_tested && self.owed == 0 && self.doubled == 0 && self.invented == 0
     }
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Counts {
         write!(
             f,
             "{} published, {} confirmed, {} unconfirmed, {} not sent, {} orphaned; {} consumed on {CHANNELS} channels, {} redelivered, \
-             {} requeued, {} outlasted; {} kills, {} restarts; {} lost, {} doubled, {} invented",
+             {} requeued, {} outlasted; {} kills, {} restarts; {} owed, {} doubled, {} invented",
             self.published,
             self.confirmed,
             self.unconfirmed,
@@ -76,7 +76,7 @@ impl fmt::Display for Counts {
             self.outlasted,
             self.kills,
             self.restarts,
-            self.lost,
+            self.owed,
             self.doubled,
             self.invented,
         )
@@ -164,14 +164,14 @@ impl Books {
         self.counts.send_modify(change);
     }
 
-    /// The counts, with what is lost if nothing more is to come.
+    /// The counts, with what is still to come.
     pub(super) fn balance(&self) -> Counts {
         let all = (CONSUMED << CHANNELS) - CONSUMED;
         let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = *self.counts.borrow();
         counts.orphaned = counts.published - counts.confirmed - counts.unconfirmed - counts.not_sent;
         for message in messages.iter() {
-            counts.lost += u64::from(message & CONFIRMED != 0 && message & all != all);
+            counts.owed += u64::from(message & CONFIRMED != 0 && message & all != all);
             counts.invented += u64::from(message & NOT_SENT != 0 && message & all != 0);
         }
         counts

@@ -107,7 +107,7 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(&Counts)) -> Result<Counts, F
             .map_err(|_| "a publish has not returned for a minute")?;
     }
     // What does not come is in the balance.
-    let _ = until(&books, |books| books.balance().lost == 0).await;
+    let _ = until(&books, |books| books.balance().owed == 0).await;
     consumers.into_iter().for_each(Client::end);
     broker.stop().await?;
     Ok(books.balance())
