@@ -1,4 +1,5 @@
-//! How much memory the broker takes: a million queued messages, ten thousand topics, five thousand connections.
+//! How much memory the broker takes: a million queued messages, ten thousand topics, five thousand connections, and
+//! clients that mean harm.
 //!
 //!     cargo run --release -p almanet-broker --example footprint
 //!
@@ -28,6 +29,7 @@ const BODY: usize = 128;
 const BATCH: usize = 1000;
 const TOPICS: usize = 10_000;
 const CONNECTIONS: usize = 5_000;
+const ROUNDS: usize = 20_000;
 
 fn main() {
     if env::args().nth(1).as_deref() == Some("broker") {
@@ -69,6 +71,41 @@ fn main() {
     let connections = connect(&broker, |number| format!("SUB topic{number} channel\n"));
     broker.report("5,000 connections, each at a topic of its own");
     drop(connections);
+    drop(broker);
+
+    let broker = Role::start(None);
+    let connections = connect(&broker, |_| {
+        // Its size is a mebibyte, and little of it comes.
+        format!(
+            "IDENTIFY\n\0\0\0\x02{{}}PUB topic\n\0\x10\0\0{}",
+            "x".repeat(1000)
+        )
+    });
+    broker.report("5,000 connections that stopped in a message");
+    drop(connections);
+    drop(broker);
+
+    let broker = Role::start(None);
+    come_and_go(&broker, ROUNDS / 10);
+    broker.report("2,000 clients that lied, were refused and left");
+    come_and_go(&broker, ROUNDS - ROUNDS / 10);
+    broker.report("20,000 of them");
+}
+
+/// Clients whose commands cannot be what they say.
+fn come_and_go(broker: &Role, rounds: usize) {
+    let lies = [
+        "PUB t\n\x7f\x7f\x7f\x7f",
+        "MPUB t\n\0\x4f\x7f\x7f\x7f\x7f\x7f\x7f",
+        "MPUB t\n\0\0\0\x40\0\0\0\x02\0\x7f\x7f\x7f",
+        "IDENTIFY\n\x7f\x7f\x7f\x7f",
+        "RDY -1\n",
+    ];
+    for lie in lies.iter().cycle().take(rounds) {
+        let mut client = broker.connect();
+        client.write_all(lie.as_bytes()).unwrap();
+        assert!(frame(&mut client)[4..].starts_with(b"E_"));
+    }
 }
 
 /// The broker's side: ends when its input does.

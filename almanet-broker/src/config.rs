@@ -234,8 +234,9 @@ impl BrokerConfig {
     /// alone take as much, so a queue that nobody reads does not stop the others; all together may so take twice
     /// the limit at the most. The default is 1 GiB: a small part of a server's memory.
     ///
-    /// Beside it, each connection has up to 1 MiB for frames that its client has not read yet, and what has come in of
-    /// a command that is not complete.
+    /// Beside it, each connection has up to 1 MiB for frames that its client has not read yet, and up to 64 KiB of a
+    /// command that is not complete. What has come of larger ones takes, on all connections together, as much as this
+    /// limit at the most; beyond it they are refused, and their connections end.
     #[must_use]
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.max_memory = bytes;

@@ -41,6 +41,8 @@ pub(crate) fn body_cost(length: usize) -> usize {
 pub(crate) struct Memory {
     used: AtomicUsize,
     in_flight: AtomicUsize,
+    /// What is there of bodies that are not there whole.
+    arriving: AtomicUsize,
     limit: usize,
 }
 
@@ -49,6 +51,7 @@ impl Memory {
         Self {
             used: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
+            arriving: AtomicUsize::new(0),
             limit,
         }
     }
@@ -94,6 +97,46 @@ impl Memory {
 
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// What one connection has sent of a body that is not there whole.
+///
+/// Many clients that stop in the middle of a large message could hold any amount of memory. So this has the limit of
+/// [`Memory`] too, though for itself: a queue that nobody reads does not end what others send.
+#[derive(Debug)]
+pub(crate) struct ArrivingShare {
+    memory: Arc<Memory>,
+    bytes: usize,
+}
+
+impl ArrivingShare {
+    pub(crate) fn new(memory: Arc<Memory>) -> Self {
+        Self { memory, bytes: 0 }
+    }
+
+    /// Notes how many bytes are there now. Refuses more than there is room for; then none of them count.
+    pub(crate) fn set(&mut self, bytes: usize) -> Result<(), LimitReached> {
+        let arriving = &self.memory.arriving;
+        if bytes > self.bytes {
+            let more = bytes - self.bytes;
+            let limit = self.memory.limit;
+            if arriving.fetch_add(more, Ordering::Relaxed).saturating_add(more) > limit {
+                arriving.fetch_sub(bytes, Ordering::Relaxed);
+                self.bytes = 0;
+                return Err(LimitReached::Memory { limit });
+            }
+        } else if bytes < self.bytes {
+            arriving.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for ArrivingShare {
+    fn drop(&mut self) {
+        self.memory.arriving.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

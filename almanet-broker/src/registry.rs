@@ -208,7 +208,7 @@ impl Registry {
         &self.connections
     }
 
-    pub(crate) fn memory(&self) -> &Memory {
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
         &self.context.memory
     }
 

@@ -385,7 +385,13 @@ impl Handler {
     }
 
     /// The refusal for a limit, which the log hears of too.
-    fn no_room(&self, code: ErrorCode, command: &str, reached: &LimitReached, step: &Step) -> ProtocolError {
+    pub(super) fn no_room(
+        &self,
+        code: ErrorCode,
+        command: impl fmt::Display,
+        reached: &LimitReached,
+        step: &Step,
+    ) -> ProtocolError {
         self.registry.limit_log().report(reached, step.now);
         ProtocolError::new(code, format!("{command} failed {reached}"))
     }

@@ -81,7 +81,7 @@ pub(crate) async fn serve(
     }
     let entry = registry.connections().enter(id, peer);
     let mut link = Link::plain(stream);
-    let mut received = Received::new(CommandDecoder::new(config.limits()));
+    let mut received = Received::new(CommandDecoder::new(config.limits()), registry.memory());
     let subscription = Arc::new(OnceLock::new());
     let mut handler = Handler::new(
         config,

@@ -1,7 +1,7 @@
 //! What is beyond the broker's memory. Embedded only: nsqd writes to its disk instead.
 
 use almanet_broker::BrokerConfig;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Target, publish, publish_deferred, publish_many, unique};
 
@@ -138,6 +138,65 @@ async fn connections_beyond_the_limit_are_told_so_and_closed() {
         .expect_fatal("E_TOO_MANY_CONNECTIONS the broker has 1 connections, its limit")
         .await;
     first.expect_quiet().await;
+}
+
+#[tokio::test]
+async fn a_refused_client_that_has_spoken_already_hears_why() {
+    let target = Target::embedded(BrokerConfig::default().max_connections(1)).await;
+    let mut first = target.client().await;
+    first.expect_quiet().await;
+    for _ in 0..20 {
+        let mut second = target.client().await;
+        let large = vec![b'x'; 100_000];
+        second.send(&publish("t", &large)).await;
+        second
+            .expect_error("E_TOO_MANY_CONNECTIONS the broker has 1 connections, its limit")
+            .await;
+        // An orderly end, not a reset.
+        assert_eq!(second.stream.read(&mut [0]).await.unwrap(), 0);
+    }
+    first.expect_quiet().await;
+}
+
+#[tokio::test]
+async fn bodies_that_are_not_there_whole_take_memory_too() {
+    const WHOLE: usize = 250_000;
+    let target = Target::embedded(BrokerConfig::default().max_memory(400_000)).await;
+    for (command, refusal) in [
+        ("PUB", "E_PUB_FAILED PUB"),
+        ("DPUB", "E_DPUB_FAILED DPUB"),
+        ("MPUB", "E_MPUB_FAILED MPUB"),
+    ] {
+        let topic = unique(command);
+        let body = vec![b'x'; WHOLE];
+        let wire = match command {
+            "PUB" => publish(&topic, &body),
+            "DPUB" => publish_deferred(&topic, 1, &body),
+            _ => publish_many(&topic, &[&body]),
+        };
+        let (head, tail) = wire.split_at(wire.len() - 1000);
+        let (mut one, mut other) = (target.client().await, target.client().await);
+        one.send(head).await;
+        other.send(head).await;
+        // There is room for one of them.
+        let refused = tokio::select! {
+            frame = one.frame() => { std::mem::swap(&mut one, &mut other); frame }
+            frame = other.frame() => frame,
+        };
+        let words = format!("{refusal} failed the broker is full: max_memory is 400000 bytes");
+        assert_eq!(
+            (refused.0, String::from_utf8(refused.1).unwrap()),
+            (1, words),
+            "{command}"
+        );
+        one.send(tail).await;
+        one.expect_response("OK").await;
+        // It goes, so that the next one has room.
+        let mut subscriber = target.subscriber(&topic, "c", 1).await;
+        let id = subscriber.message().await.id;
+        subscriber.send(format!("FIN {id}\n").as_bytes()).await;
+        subscriber.expect_quiet().await;
+    }
 }
 
 #[tokio::test]

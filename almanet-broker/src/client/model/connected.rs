@@ -49,7 +49,7 @@ impl Client {
         );
         let mut new = Self {
             handler,
-            received: Received::new(CommandDecoder::new(config.limits())),
+            received: Received::new(CommandDecoder::new(config.limits()), registry.memory()),
             output,
             subscription,
         };
