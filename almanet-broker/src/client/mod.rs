@@ -123,8 +123,7 @@ pub(crate) async fn serve(
         subscription.leave(&registry, &mut step);
         step.end();
     }
-    drop(handler);
-    drop(entry);
+    drop((handler, entry, received));
     close(link, &end).await;
 }
 

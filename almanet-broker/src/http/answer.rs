@@ -74,6 +74,11 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     }
 
+    /// TLS is required, and there is none here.
+    pub(super) fn tls_required() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "TLS_REQUIRED")
+    }
+
     /// The limit in words, where nsqd would write to its disk.
     pub(super) fn no_room(reached: &LimitReached) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reached.to_string())

@@ -47,6 +47,15 @@ impl Api {
         }
     }
 
+    /// Whether only TLS will do, which is not spoken here.
+    pub(super) fn refuses_plain(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.config.tls {
+            return tls.refuses_http();
+        }
+        false
+    }
+
     /// The name under which others reach this machine: the host's, unless the configuration says another.
     pub(super) fn broadcast_address(&self) -> &str {
         self.config.broadcast_address.as_deref().unwrap_or(&self.hostname)

@@ -10,8 +10,11 @@ use axum::{
 
 use super::{answer::Refusal, api::Api, channels, info, publish, settings, statistics, topics};
 
-/// All paths, with nsqd's answers to unknown ones and to the wrong methods.
+/// All paths, with nsqd's answers to unknown ones and to the wrong methods; none where only TLS will do.
 pub(super) fn routes(api: Arc<Api>) -> Router {
+    if api.refuses_plain() {
+        return Router::new().fallback(async || Refusal::tls_required());
+    }
     Router::new()
         .route("/ping", get(info::ping))
         .route("/info", get(info::info))

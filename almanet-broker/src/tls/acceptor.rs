@@ -32,6 +32,7 @@ use crate::connections::TlsDescription;
 pub struct Tls {
     pub(super) server: Arc<ServerConfig>,
     pub(super) required: bool,
+    pub(super) plain_http: bool,
 }
 
 impl Tls {
@@ -45,6 +46,12 @@ impl Tls {
         self.required
     }
 
+    /// Whether HTTP is refused, since it is plain.
+    #[cfg(feature = "http")]
+    pub(crate) fn refuses_http(&self) -> bool {
+        self.required && !self.plain_http
+    }
+
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         TlsAcceptor::from(Arc::clone(&self.server)).accept(stream).await
     }
@@ -55,6 +62,7 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
             .field("required", &self.required)
+            .field("plain_http", &self.plain_http)
             .finish_non_exhaustive()
     }
 }

@@ -152,8 +152,9 @@ async fn a_refused_client_that_has_spoken_already_hears_why() {
         second
             .expect_error("E_TOO_MANY_CONNECTIONS the broker has 1 connections, its limit")
             .await;
-        // An orderly end, not a reset.
+        // An orderly end: after a reset, neither reading nor writing would go without an error.
         assert_eq!(second.stream.read(&mut [0]).await.unwrap(), 0);
+        second.stream.write_all(b"more").await.unwrap();
     }
     first.expect_quiet().await;
 }
@@ -175,6 +176,16 @@ async fn bodies_that_are_not_there_whole_take_memory_too() {
             _ => publish_many(&topic, &[&body]),
         };
         let (head, tail) = wire.split_at(wire.len() - 1000);
+        // Those who leave in the middle leave nothing.
+        for _ in 0..5 {
+            let mut leaving = target.client().await;
+            leaving.send(head).await;
+            leaving.stream.shutdown().await.unwrap();
+            let (kind, words) = leaving.frame().await;
+            let words = String::from_utf8(words).unwrap();
+            assert!(kind == 1 && words.contains("failed to read"), "{words}");
+            leaving.expect_close().await;
+        }
         let (mut one, mut other) = (target.client().await, target.client().await);
         one.send(head).await;
         other.send(head).await;

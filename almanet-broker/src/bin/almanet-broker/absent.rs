@@ -8,6 +8,8 @@ const NO_SCAN: &str = "timeouts are kept by a timer, to the millisecond; nothing
 const NO_STATSD: &str = "nothing is pushed to statsd; statistics are read over HTTP";
 const NO_BUFFERING: &str =
     "messages are sent as soon as nothing more is to be gathered, so there is no output buffer to set";
+const NO_CLIENT_TIMEOUTS: &str =
+    "auth servers and nsqlookupd have some seconds to answer, which cannot be set";
 const NO_PERCENTILES: &str = "percentiles of processing latency are not computed";
 #[cfg(not(feature = "tls"))]
 const NO_TLS: &str = "it was built without the feature tls";
@@ -31,6 +33,12 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
         "worker-id",
         "message ids are made from the time of the start, not from a node's number",
     ),
+    (
+        "https-address",
+        "HTTP is spoken in plain only: put a proxy with TLS before --http-address",
+    ),
+    ("http-client-connect-timeout", NO_CLIENT_TIMEOUTS),
+    ("http-client-request-timeout", NO_CLIENT_TIMEOUTS),
     ("mem-queue-size", NO_DISK_QUEUE),
     ("max-bytes-per-file", NO_DISK_QUEUE),
     ("sync-every", NO_DISK_QUEUE),

@@ -176,7 +176,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         |security, text| { security.tls.root_ca_file = Some(text.into()); Ok(()) }),
     #[cfg(feature = "tls")]
     Flag::security("tls-required", "WHICH", "Whether clients have to change to TLS: true, false, or tcp-https for all but HTTP",
-        |security, text| { security.tls.is_required = security::required(text)?; Ok(()) }).switch().default("false"),
+        |security, text| { security.tls.required = security::required(text)?; Ok(()) }).switch().default("false"),
     #[cfg(feature = "tls")]
     Flag::security("tls-min-version", "VERSION", "Oldest version of TLS that is spoken; those before tls1.2 count as tls1.2",
         |security, text| { security.tls.min_version = Some(security::version(text)?); Ok(()) }).default("tls1.2"),

@@ -70,15 +70,15 @@ mod tests {
     #[test]
     fn the_flags_of_tls_are_read_as_nsqd_reads_them() {
         let files = "--tls-cert=c --tls-key=k";
-        for (flags, is_required) in [
-            ("", false),
-            ("--tls-required", true),
-            ("--tls-required=1", true),
-            ("-tls-required=tcp-https", true),
-            ("--tls-required=false", false),
+        for (flags, required) in [
+            ("", tls::Required::No),
+            ("--tls-required", tls::Required::Always),
+            ("--tls-required=1", tls::Required::Always),
+            ("-tls-required=tcp-https", tls::Required::ExceptHttp),
+            ("--tls-required=false", tls::Required::No),
         ] {
             let tls = security(&format!("{files} {flags}")).unwrap().tls;
-            assert_eq!(tls.is_required, is_required, "{flags}");
+            assert_eq!(tls.required, required, "{flags}");
         }
         let version = |flag| security(flag).unwrap().tls.min_version;
         assert_eq!(version(""), Some(almanet_broker::TlsVersion::Tls12));

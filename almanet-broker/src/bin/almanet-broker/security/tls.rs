@@ -12,8 +12,18 @@ pub(crate) struct TlsFlags {
     pub(crate) key: Option<PathBuf>,
     pub(crate) client_auth: Option<ClientAuth>,
     pub(crate) root_ca_file: Option<PathBuf>,
-    pub(crate) is_required: bool,
+    pub(crate) required: Required,
     pub(crate) min_version: Option<TlsVersion>,
+}
+
+/// Who has to change to TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Required {
+    #[default]
+    No,
+    Always,
+    /// HTTP may stay plain.
+    ExceptHttp,
 }
 
 impl TlsFlags {
@@ -22,7 +32,7 @@ impl TlsFlags {
             (Some(_), Some(_)) => Ok(()),
             (Some(_), None) => Err("--tls-cert needs --tls-key, the certificate's private key"),
             (None, Some(_)) => Err("--tls-key needs --tls-cert, the certificate of that key"),
-            (None, None) if self.is_required => {
+            (None, None) if self.required != Required::No => {
                 Err("cannot require TLS of clients without --tls-cert and --tls-key")
             }
             (None, None) if self.client_auth.is_some() => {
@@ -38,7 +48,8 @@ impl TlsFlags {
         };
         let mut tls = Tls::builder()
             .certificate_files(certificate, key)
-            .required(self.is_required)
+            .required(self.required != Required::No)
+            .plain_http(self.required == Required::ExceptHttp)
             .client_auth(self.client_auth.unwrap_or(ClientAuth::None))
             .min_version(self.min_version.unwrap_or(TlsVersion::Tls12));
         if let Some(path) = self.root_ca_file {
@@ -57,11 +68,13 @@ pub(crate) fn client_auth(text: &str) -> Result<ClientAuth, String> {
     }
 }
 
-/// Whether clients have to change to TLS. `tcp-https` means NSQ's own protocol, and not HTTP.
-pub(crate) fn required(text: &str) -> Result<bool, String> {
-    match text {
-        "tcp-https" => Ok(true),
-        _ => boolean(text).map_err(|_| "write true, false or tcp-https".to_owned()),
+/// Whether clients have to change to TLS.
+pub(crate) fn required(text: &str) -> Result<Required, String> {
+    match (text, boolean(text)) {
+        ("tcp-https", _) => Ok(Required::ExceptHttp),
+        (_, Ok(true)) => Ok(Required::Always),
+        (_, Ok(false)) => Ok(Required::No),
+        (_, Err(_)) => Err("write true, false or tcp-https".to_owned()),
     }
 }
 
