@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("archived {}", archive(&mut consumer, MESSAGES).await?);
 
     // An embedded broker keeps its messages in memory, so it goes when it has given them all away.
-    second.stop().await;
+    second.stop().await?;
     for number in 0..MESSAGES {
         pool.publish(&topic, number.to_string().into()).await?;
     }

@@ -65,7 +65,7 @@ async fn a_call_whose_node_is_lost_ends_at_once() {
     let (first, second) = (broker().await, broker().await);
     let (call, _services) = held_call(&first, &second, false).await;
     let (address, begun) = (first.tcp_addr().to_string(), Instant::now());
-    first.stop().await;
+    first.stop().await.unwrap();
     let error = call.await.unwrap().unwrap_err();
     let CallError::Disconnected { node, .. } = &error else {
         panic!("{error:?}")
@@ -78,7 +78,7 @@ async fn a_call_whose_node_is_lost_ends_at_once() {
 async fn an_idempotent_call_whose_node_is_lost_is_answered_through_another() {
     let (first, second) = (broker().await, broker().await);
     let (call, _services) = held_call(&first, &second, true).await;
-    first.stop().await;
+    first.stop().await.unwrap();
     call.await.unwrap().unwrap();
 }
 
@@ -92,7 +92,7 @@ async fn a_call_goes_on_waiting_when_another_node_is_lost() {
     // Nobody serves at the second broker, so one of two calls waits there.
     let calls = [(); 2].map(|()| tokio::spawn(calling.call::<()>(&uri, &()).into_future()));
     has_begun.recv().await.unwrap();
-    second.stop().await;
+    second.stop().await.unwrap();
     let [one, other] = calls;
     let (lost, left) = match futures_util::future::select(one, other).await {
         futures_util::future::Either::Left(found) => found,

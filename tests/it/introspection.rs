@@ -364,7 +364,7 @@ async fn services_answer_again_after_the_broker_restarts() {
     let service = named(&name).start(&serving).await.unwrap();
     assert_eq!(answering(&asking, &name).await, 1);
 
-    broker.stop().await;
+    broker.stop().await.unwrap();
     let _broker = Broker::start(BrokerConfig::default().tcp_address(address))
         .await
         .unwrap();
@@ -404,7 +404,7 @@ async fn with_two_brokers_a_service_answers_once_and_through_the_one_that_is_lef
     for _ in 0..4 {
         assert_eq!(answering(&asking, &name).await, 1);
     }
-    first.stop().await;
+    first.stop().await.unwrap();
     let mut answered = 0;
     while answered < 4 {
         let asked = Instant::now();

@@ -27,5 +27,6 @@ mod restart;
 mod retries;
 mod schemas;
 mod shutdown;
+mod soak;
 mod spy;
 mod wire;

@@ -1,7 +1,8 @@
-//! What the integration tests share: a broker to test against, a proxy that does harm to the way there, a procedure to
-//! call, and names that no two tests share.
+//! What the integration tests share: a broker to test against, a proxy that does harm to the way there, a soak, a
+//! procedure to call, and names that no two tests share.
 
 pub mod proxy;
+pub mod soak;
 
 use std::convert::Infallible;
 
