@@ -68,16 +68,22 @@ pub mod transport;
 #[cfg(feature = "embedded")]
 pub use almanet_broker::{Broker, BrokerConfig};
 pub use error::{
-    CallError, ConnectError, ConsumeError, LeaveError, ProduceError, RemoteError, RpcError, ServeError,
-    StartError,
+    CallError, CommitError, ConnectError, ConsumeError, LeaveError, ProduceError, RemoteError, ReplayError,
+    RpcError, ServeError, StartError,
 };
-pub use event::{Consumer, Event, Received, Undecodable};
+pub use event::{
+    AutoAck, Batch, Consume, Consumer, DeadLetter, DeadLetters, Event, EventContext, Failure, HandlerResult,
+    InvalidPattern, PushConsumer, Reason, Received, ReceivedBatch, Replayed, Retry, TopicPattern,
+    Undecodable,
+};
 pub use id::{Id, InvalidId};
-pub use macros::{Event, RpcError, procedure, service};
+pub use macros::{Event, RpcError, consumer, procedure, service};
 pub use service::{Context, Handler, Procedure, ProcedureOptions, Request, Service, ServiceHandle};
 pub use session::{Call, Session, SessionBuilder};
 pub use uri::{InvalidUri, Uri};
-pub use wire::{Codec, DecodeError, EncodeError, EnvelopeError, Headers, Invocation, Payload, Reply};
+pub use wire::{
+    Codec, DecodeError, EncodeError, EnvelopeError, EventBody, Headers, Invocation, Payload, Reply,
+};
 
 /// What generated code refers to. Not for others: it changes without notice.
 #[doc(hidden)]

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     error::StartError,
+    event,
     session::Session,
     transport::{SubscribeOptions, Subscription},
 };
@@ -40,6 +41,9 @@ impl Service {
             return Err(StartError::SessionLeft);
         }
         let grace = self.grace;
+        if self.procedures.is_empty() && self.consumers.is_empty() {
+            return Err(StartError::Empty);
+        }
         let served = check(self.procedures)?;
         let subscriptions = try_join_all(
             served
@@ -47,6 +51,9 @@ impl Service {
                 .map(|(served, channel)| subscribe(session, served, channel, grace)),
         )
         .await?;
+        let consumers = self.consumers.into_iter();
+        let consumers =
+            try_join_all(consumers.map(|consumer| event::subscribe(session, consumer, grace))).await?;
 
         let stop = session.leaving().child_token();
         let abort = CancellationToken::new();
@@ -63,6 +70,10 @@ impl Service {
             });
             running.spawn(session.services().track_future(worker.serve(subscription)));
         }
+        for consumer in consumers {
+            let consuming = consumer.run(stop.clone(), abort.clone());
+            running.spawn(session.services().track_future(consuming));
+        }
         running.close();
         Ok(ServiceHandle::new(stop, running))
     }
@@ -70,9 +81,6 @@ impl Service {
 
 /// Checks all procedures before anything is started.
 fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, ChannelName)>, StartError> {
-    if procedures.is_empty() {
-        return Err(StartError::Empty);
-    }
     let mut names = HashSet::new();
     let mut served = Vec::with_capacity(procedures.len());
     for Procedure {

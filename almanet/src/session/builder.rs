@@ -33,6 +33,7 @@ pub struct SessionBuilder {
     codec: Codec,
     call_timeout: Duration,
     leave_timeout: Duration,
+    max_deferral: Duration,
     nsq: NsqTransportConfig,
     transport: Option<Arc<dyn Transport>>,
 }
@@ -48,6 +49,8 @@ impl Default for SessionBuilder {
             // Longer than the grace that services give to handlers (25 s), shorter than a supervisor's patience
             // (systemd: 90 s; Kubernetes: 30 s).
             leave_timeout: Duration::from_secs(28),
+            // nsqd's default for `--max-req-timeout`.
+            max_deferral: Duration::from_secs(60 * 60),
             nsq: NsqTransportConfig::default(),
             transport: None,
         }
@@ -108,6 +111,13 @@ impl SessionBuilder {
         self
     }
 
+    /// The longest time for which the brokers hold a message back: nsqd's `--max-req-timeout`. Longer delays of events and
+    /// of their retries are made of several such times, at least 1 ms each. Default: 1 hour, which is nsqd's.
+    pub fn max_deferral(mut self, longest: Duration) -> Self {
+        self.max_deferral = longest.max(Duration::from_millis(1));
+        self
+    }
+
     /// The settings of the connections to NSQ: TLS, the secret for AUTH, compression, timeouts, limits.
     ///
     /// ```no_run
@@ -155,7 +165,13 @@ impl SessionBuilder {
             None if self.addresses.is_empty() => return Err(ConnectError::NoAddress),
             None => Arc::new(NsqTransport::connect(self.addresses, self.nsq).await?),
         };
-        let shared = Shared::new(transport, self.codec, self.call_timeout, self.leave_timeout);
+        let shared = Shared::new(
+            transport,
+            self.codec,
+            self.call_timeout,
+            self.leave_timeout,
+            self.max_deferral,
+        );
         tracing::debug!(session = %shared.id, transport = ?shared.transport, "session connected");
         Ok(Session {
             shared: Arc::new(shared),

@@ -1,7 +1,13 @@
 //! The session itself and what its clones share.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use almanet_nsq::TopicName;
 use serde::Serialize;
 use tokio::sync::OnceCell;
 use tokio_util::{
@@ -37,9 +43,12 @@ pub(super) struct Shared {
     pub(super) codec: Codec,
     pub(super) call_timeout: Duration,
     pub(super) leave_timeout: Duration,
+    pub(super) max_deferral: Duration,
     pub(super) pending: Arc<PendingCalls>,
     /// The subscription to the session's reply topic, made by the first call.
     pub(super) replies: OnceCell<Replies>,
+    /// Topics of dead letters whose channel this session has seen to.
+    dead_letter_topics: Mutex<HashSet<TopicName>>,
     /// The services of the session.
     pub(super) services: TaskTracker,
     /// Cancelled when the session is left: services drain.
@@ -57,6 +66,7 @@ impl Shared {
         codec: Codec,
         call_timeout: Duration,
         leave_timeout: Duration,
+        max_deferral: Duration,
     ) -> Self {
         let left = CancellationToken::new();
         Self {
@@ -65,8 +75,10 @@ impl Shared {
             codec,
             call_timeout,
             leave_timeout,
+            max_deferral,
             pending: Arc::default(),
             replies: OnceCell::new(),
+            dead_letter_topics: Mutex::default(),
             services: TaskTracker::new(),
             leaving: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -136,6 +148,17 @@ impl Session {
 
     pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
         &self.shared.transport
+    }
+
+    /// The longest time for which the brokers hold a message back; longer ones are made of several.
+    pub(crate) fn max_deferral(&self) -> Duration {
+        self.shared.max_deferral
+    }
+
+    /// Topics of dead letters whose channel this session has seen to.
+    pub(crate) fn dead_letter_topics(&self) -> MutexGuard<'_, HashSet<TopicName>> {
+        let topics = self.shared.dead_letter_topics.lock();
+        topics.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where services run, so that leaving can wait for them.

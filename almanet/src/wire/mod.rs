@@ -1,9 +1,10 @@
-//! What travels in the bodies of messages: payloads, and the envelopes of calls and replies.
+//! What travels in the bodies of messages: payloads, and the envelopes of calls, replies and events.
 //!
 //! docs/protocol.md describes the bytes.
 
 mod codec;
 mod envelope;
+mod event;
 mod headers;
 mod invocation;
 mod payload;
@@ -12,6 +13,7 @@ mod scratch;
 
 pub use codec::{Codec, DecodeError, EncodeError};
 pub use envelope::EnvelopeError;
+pub use event::EventBody;
 pub use headers::Headers;
 pub use invocation::Invocation;
 pub use payload::Payload;
