@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use almanet::{
-    EventContext, Failure, PushConsumer, Reason, ReplayError, Session, transport::InProcessTransport,
+    Consumer, EventContext, Failure, PushConsumer, Reason, ReplayError, Session,
+    transport::InProcessTransport,
 };
 use almanet_tests::{TestBroker, unique};
 
-use super::{refusing::Refusing, tally::Tally};
+use super::{
+    refusing::Refusing,
+    tally::{PATIENCE, Tally},
+};
 
 /// A consumer that refuses numbers below `limit` for good.
 async fn refuse_below(
@@ -32,14 +36,31 @@ async fn refuse_below(
     (consumer.start(session).await.unwrap(), good)
 }
 
-/// Waits until the topic has so many dead letters.
-async fn until_dead(session: &Session, topic: &str, count: usize) {
-    let mut dead = session
-        .consume_topic::<serde_json::Value>(format!("{topic}.dlq"), format!("{}#ephemeral", unique("c")))
-        .await
-        .unwrap();
-    for _ in 0..count {
-        dead.recv().await.unwrap().unwrap().ack().unwrap();
+/// Sees the dead letters of a topic come, beside the channel on which they wait.
+struct Watcher(Consumer<serde_json::Value>);
+
+impl Watcher {
+    /// Sees those that come from now on.
+    async fn of(session: &Session, topic: &str) -> Self {
+        let channel = format!("{}#ephemeral", unique("watcher"));
+        Self(
+            session
+                .consume_topic(format!("{topic}.dlq"), channel)
+                .await
+                .unwrap(),
+        )
+    }
+
+    /// Waits for so many more.
+    async fn until(&mut self, count: usize) {
+        for _ in 0..count {
+            let letter = self
+                .0
+                .recv_timeout(PATIENCE)
+                .await
+                .expect("a dead letter in time");
+            letter.unwrap().ack().unwrap();
+        }
     }
 }
 
@@ -48,12 +69,13 @@ async fn letters_are_listed_again_and_again_and_replayed_by_choice() {
     let broker = TestBroker::start().await;
     let session = broker.session().await;
     let topic = unique("test.letters");
+    let mut watcher = Watcher::of(&session, &topic).await;
     let (running, _) = refuse_below(&session, &topic, "worker", 100).await;
     for number in 0..10 {
         session.produce(&topic, &number).await.unwrap();
     }
     session.produce(&topic, "nonsense").await.unwrap();
-    until_dead(&session, &topic, 11).await;
+    watcher.until(11).await;
     running.stop().await;
 
     let letters = session
@@ -95,11 +117,12 @@ async fn letters_are_listed_again_and_again_and_replayed_by_choice() {
 async fn a_replay_is_for_the_channel_that_gave_up_unless_all_shall_have_it() {
     let session = in_process().await;
     let topic = unique("test.channels");
+    let mut watcher = Watcher::of(&session, &topic).await;
     let (failing, _) = refuse_below(&session, &topic, "failing", 100).await;
     let (_well, well) = refuse_below(&session, &topic, "well", 0).await;
     session.produce(&topic, &1).await.unwrap();
     session.produce(&topic, &2).await.unwrap();
-    until_dead(&session, &topic, 2).await;
+    watcher.until(2).await;
     well.distinct(2).await;
     failing.stop().await;
 
@@ -125,11 +148,12 @@ async fn a_replay_is_for_the_channel_that_gave_up_unless_all_shall_have_it() {
 async fn what_fails_again_during_a_replay_is_replayed_once() {
     let session = in_process().await;
     let topic = unique("test.again");
+    let mut watcher = Watcher::of(&session, &topic).await;
     let (_running, _) = refuse_below(&session, &topic, "worker", 100).await;
     for number in 0..5 {
         session.produce(&topic, &number).await.unwrap();
     }
-    until_dead(&session, &topic, 5).await;
+    watcher.until(5).await;
     let letters = session
         .dead_letters(&topic)
         .unwrap()
@@ -155,9 +179,10 @@ async fn a_letter_that_cannot_be_replayed_stays() {
         Err::<(), _>(Failure::permanent("no"))
     });
     transport.relent();
+    let mut watcher = Watcher::of(&session, "orders").await;
     let running = consumer.start(&session).await.unwrap();
     session.produce("orders", &1).await.unwrap();
-    until_dead(&session, "orders", 1).await;
+    watcher.until(1).await;
     running.stop().await;
 
     let letters = session

@@ -117,6 +117,7 @@ async fn nothing_is_finished_before_its_dead_letter_is_confirmed() {
         .connect()
         .await
         .unwrap();
+    let mut dead = session.consume_topic::<u64>("orders.dlq", "test").await.unwrap();
     let tally = Tally::default();
     let consumer = PushConsumer::new("orders", "worker", {
         let tally = tally.clone();
@@ -143,7 +144,6 @@ async fn nothing_is_finished_before_its_dead_letter_is_confirmed() {
     }
     tally.distinct(10).await;
     transport.refused(6).await;
-    let mut dead = session.consume_topic::<u64>("orders.dlq", "test").await.unwrap();
     assert!(dead.try_recv().is_none());
 
     transport.relent();

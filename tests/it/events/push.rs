@@ -46,6 +46,10 @@ async fn an_event_that_fails_is_handled_again_until_it_is_a_dead_letter() {
     let broker = TestBroker::start().await;
     let session = broker.session().await;
     let topic = unique("test.fails");
+    let mut dead = session
+        .consume_topic::<u64>(format!("{topic}.dlq"), "test")
+        .await
+        .unwrap();
     let attempts = Tally::default();
     let consumer = PushConsumer::new(&topic, "worker", {
         let attempts = attempts.clone();
@@ -63,13 +67,9 @@ async fn an_event_that_fails_is_handled_again_until_it_is_a_dead_letter() {
         .unwrap();
     session.produce(&topic, &7).await.unwrap();
 
-    let mut dead = session
-        .consume_topic::<u64>(format!("{topic}.dlq"), "test")
-        .await
-        .unwrap();
     let letter = dead.recv().await.unwrap().unwrap();
     assert_eq!(*letter, 7, "the payload of a dead letter is that of the event");
-    letter.nack(Duration::ZERO).unwrap();
+    letter.ack().unwrap();
     dead.close().await;
     assert_eq!(
         attempts.now().into_iter().collect::<Vec<_>>(),
@@ -140,6 +140,10 @@ async fn a_delay_beyond_the_brokers_longest_is_made_of_several() {
     let step = Duration::from_millis(100);
     let session = broker.session_with(|builder| builder.max_deferral(step)).await;
     let topic = unique("test.steps");
+    let mut dead = session
+        .consume_topic::<u64>(format!("{topic}.dlq"), "test")
+        .await
+        .unwrap();
     let (seen, mut attempts) = tokio::sync::mpsc::unbounded_channel();
     let consumer = PushConsumer::new(&topic, "worker", move |context: EventContext, _: u64| {
         seen.send((context.attempt(), Instant::now())).unwrap();
@@ -161,10 +165,6 @@ async fn a_delay_beyond_the_brokers_longest_is_made_of_several() {
         }
         last = Some(at);
     }
-    let mut dead = session
-        .consume_topic::<u64>(format!("{topic}.dlq"), "test")
-        .await
-        .unwrap();
     dead.recv().await.unwrap().unwrap().ack().unwrap();
 }
 
@@ -173,6 +173,10 @@ async fn permanent_errors_panics_timeouts_and_nonsense_go_aside_and_good_events_
     let broker = TestBroker::start().await;
     let session = broker.session().await;
     let topic = unique("test.poison");
+    let mut dead = session
+        .consume_topic::<serde_json::Value>(format!("{topic}.dlq"), "count")
+        .await
+        .unwrap();
     let good = Tally::default();
     let consumer = PushConsumer::new(&topic, "worker", {
         let good = good.clone();
@@ -210,10 +214,6 @@ async fn permanent_errors_panics_timeouts_and_nonsense_go_aside_and_good_events_
     assert_eq!(good.total(), 100, "a good event came twice");
 
     // 1000, 1001, 1002 and 1000 once more, and four texts.
-    let mut dead = session
-        .consume_topic::<serde_json::Value>(format!("{topic}.dlq"), "count")
-        .await
-        .unwrap();
     for _ in 0..8 {
         dead.recv().await.unwrap().unwrap().ack().unwrap();
     }
