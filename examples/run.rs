@@ -78,6 +78,63 @@ async fn quickstart_shows_each_step() {
     assert_eq!(stderr, "", "quickstart warns");
 }
 
+/// What an example prints to the end, against a broker of its own or the nsqd that is named.
+async fn prints(name: &str) -> String {
+    let mut command = example(name);
+    if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {
+        command.env("ALMANET_NSQD", address);
+    }
+    let output = output(command).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert_eq!(stderr, "", "{name} complains");
+    stdout
+}
+
+#[tokio::test]
+async fn workers_share_the_jobs_of_a_queue() {
+    let stdout = prints("worker_queue").await;
+    for worker in ["Ada", "Bob", "Eve"] {
+        assert!(stdout.contains(&format!("{worker} made picture")), "{stdout}");
+    }
+    assert!(
+        stdout.ends_with("done: 12 jobs, each by one worker\n"),
+        "{stdout}"
+    );
+}
+
+#[tokio::test]
+async fn an_event_fans_out_to_every_channel() {
+    assert_eq!(
+        prints("fan_out").await,
+        "accounting: books order 7\naccounting: books order 8\nmailer: says thanks for order 7\n\
+         mailer: says thanks for order 8\nwarehouse: packs order 7\nwarehouse: packs order 8\n"
+    );
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_replayed() {
+    assert_eq!(
+        prints("dead_letters").await,
+        "-5: permanent after 1: an amount is not negative\n10: attempts after 3: no bank, attempt 3\n\
+         20: attempts after 3: no bank, attempt 3\n2 replayed, 1 stay\ncharged [10, 20]\n1 discarded\n"
+    );
+}
+
+#[tokio::test]
+async fn events_are_inserted_in_batches() {
+    assert_eq!(
+        prints("batch_to_database").await,
+        "1010 events in at least 11 transactions are 1000 rows\n"
+    );
+}
+
+#[tokio::test]
+async fn every_cache_hears_of_a_change() {
+    let lines = (0..3).map(|shop| format!("shop {shop} remembers tea: false, cake: true\n"));
+    assert_eq!(prints("cache_invalidation").await, lines.collect::<String>());
+}
+
 /// A service in a process of its own, killed if the test fails.
 struct Service(Child);
 

@@ -46,6 +46,7 @@
 //! - [`Session`]: connect, [`call`](Session::call), [`produce`](Session::produce), [`emit`](Session::emit),
 //!   [`consume`](Session::consume), [`leave`](Session::leave).
 //! - [`macro@service`] and [`macro@procedure`]: the two attributes, their options and what they generate.
+//! - [`macro@consumer`] and [`PushConsumer`]: functions that are given events, and what becomes of each.
 //! - [`Service`]: [`start`](Service::start) it on a session, or [`serve`](Service::serve) until the process is stopped.
 //! - [`CallError`]: everything that can become of a call; [`RpcError`](macro@RpcError): errors of your own.
 //!
@@ -97,3 +98,8 @@ pub mod __private {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So do those of the guide to events.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/events.md")]
+struct EventsGuide;
