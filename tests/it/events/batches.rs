@@ -6,7 +6,7 @@ use almanet::{Session, transport::InProcessTransport};
 use almanet_tests::{TestBroker, unique};
 use tokio::time::Instant;
 
-use super::refusing::Refusing;
+use super::{refusing::Refusing, tally::PATIENCE};
 
 async fn in_process() -> Session {
     Session::builder()
@@ -84,17 +84,17 @@ async fn a_committed_batch_is_published_and_acknowledged() {
     let mut sent = session.consume_topic::<String>(&mails, "test").await.unwrap();
     let mut numbers = Vec::new();
     for _ in 0..10 {
-        let invoice = billed.recv().await.unwrap().unwrap();
+        let invoice = billed.recv_timeout(PATIENCE).await.unwrap().unwrap();
         numbers.push(*invoice);
         invoice.ack().unwrap();
-        sent.recv().await.unwrap().unwrap().ack().unwrap();
+        sent.recv_timeout(PATIENCE).await.unwrap().unwrap().ack().unwrap();
     }
     numbers.sort_unstable();
     assert_eq!(numbers, (0..10).collect::<Vec<_>>());
     // Whatever had not been acknowledged would come before this one.
     session.produce(&orders, &10).await.unwrap();
     let mut source = session.consume_topic::<u64>(&orders, "billing").await.unwrap();
-    let last = source.recv().await.unwrap().unwrap();
+    let last = source.recv_timeout(PATIENCE).await.unwrap().unwrap();
     assert_eq!((*last, last.attempts()), (10, 1));
     last.ack().unwrap();
 }
@@ -112,10 +112,10 @@ async fn a_batch_that_is_refused_or_aborted_acknowledges_nothing() {
 
     let mut aborted = session.batch();
     aborted.produce("first", &7).unwrap();
-    aborted.ack(source.recv().await.unwrap().unwrap());
+    aborted.ack(source.recv_timeout(PATIENCE).await.unwrap().unwrap());
     aborted.abort();
 
-    let event = source.recv().await.unwrap().unwrap();
+    let event = source.recv_timeout(PATIENCE).await.unwrap().unwrap();
     assert_eq!(event.attempts(), 2);
     let mut refused = session.batch();
     refused.produce("first", &*event).unwrap();
@@ -125,7 +125,7 @@ async fn a_batch_that_is_refused_or_aborted_acknowledges_nothing() {
     assert_eq!((error.topic.as_str(), error.published), ("second", 1));
 
     transport.relent();
-    let event = source.recv().await.unwrap().unwrap();
+    let event = source.recv_timeout(PATIENCE).await.unwrap().unwrap();
     assert_eq!(event.attempts(), 3, "it was acknowledged without its messages");
     let mut batch = session.batch();
     batch.produce("first", &*event).unwrap();

@@ -6,7 +6,7 @@ use almanet::{EventContext, Failure, PushConsumer, Reason, Retry, StartError};
 use almanet_tests::{TestBroker, unique};
 use tokio::{sync::Notify, time::Instant};
 
-use super::tally::Tally;
+use super::tally::{PATIENCE, Tally};
 
 const SOON: Duration = Duration::from_millis(20);
 
@@ -35,7 +35,7 @@ async fn an_event_that_is_handled_is_done_with() {
     // Whatever had not been acknowledged would come now, before the last.
     session.produce(&topic, &50).await.unwrap();
     let mut rest = session.consume_topic::<u64>(&topic, "worker").await.unwrap();
-    let last = rest.recv().await.unwrap().unwrap();
+    let last = rest.recv_timeout(PATIENCE).await.unwrap().unwrap();
     assert_eq!((*last, last.attempts()), (50, 1));
     last.ack().unwrap();
     assert_eq!(tally.total(), 50);
@@ -67,7 +67,7 @@ async fn an_event_that_fails_is_handled_again_until_it_is_a_dead_letter() {
         .unwrap();
     session.produce(&topic, &7).await.unwrap();
 
-    let letter = dead.recv().await.unwrap().unwrap();
+    let letter = dead.recv_timeout(PATIENCE).await.unwrap().unwrap();
     assert_eq!(*letter, 7, "the payload of a dead letter is that of the event");
     letter.ack().unwrap();
     dead.close().await;
@@ -165,7 +165,7 @@ async fn a_delay_beyond_the_brokers_longest_is_made_of_several() {
         }
         last = Some(at);
     }
-    dead.recv().await.unwrap().unwrap().ack().unwrap();
+    dead.recv_timeout(PATIENCE).await.unwrap().unwrap().ack().unwrap();
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn permanent_errors_panics_timeouts_and_nonsense_go_aside_and_good_events_
 
     // 1000, 1001, 1002 and 1000 once more, and four texts.
     for _ in 0..8 {
-        dead.recv().await.unwrap().unwrap().ack().unwrap();
+        dead.recv_timeout(PATIENCE).await.unwrap().unwrap().ack().unwrap();
     }
     running.stop().await;
     let letters = session.dead_letters(&topic).unwrap().list().await.unwrap();
@@ -302,7 +302,7 @@ async fn stopping_lets_what_runs_end_and_leaves_the_rest_to_others() {
     let mut rest = session.consume_topic::<u64>(&topic, "worker").await.unwrap();
     let mut left = std::collections::BTreeSet::new();
     while left.len() < 9 {
-        let event = rest.recv().await.unwrap().unwrap();
+        let event = rest.recv_timeout(PATIENCE).await.unwrap().unwrap();
         assert!(!done.now().contains_key(&event), "{} was done", *event);
         left.insert(*event);
         event.ack().unwrap();
