@@ -26,10 +26,11 @@ async fn refuse_below(
         move |_: EventContext, number: u64| {
             let good = good.clone();
             async move {
-                match number < limit {
-                    true => Err(Failure::permanent(format!("{number} is below {limit}"))),
-                    false => Ok(good.add(number)),
+                if number < limit {
+                    return Err(Failure::permanent(format!("{number} is below {limit}")));
                 }
+                good.add(number);
+                Ok(())
             }
         }
     });
