@@ -187,6 +187,50 @@ async fn contract_serves_calls_and_tells_what_it_is() {
     assert!(output.status.success());
 }
 
+#[tokio::test]
+async fn workers_share_the_jobs_of_a_queue() {
+    let stdout = run_alone("worker_queue").await;
+    for worker in ["Ada", "Bob", "Eve"] {
+        assert!(stdout.contains(&format!("{worker} made picture")), "{stdout}");
+    }
+    assert!(
+        stdout.ends_with("done: 12 jobs, each by one worker\n"),
+        "{stdout}"
+    );
+}
+
+#[tokio::test]
+async fn an_event_fans_out_to_every_channel() {
+    assert_eq!(
+        run_alone("fan_out").await,
+        "accounting: books order 7\naccounting: books order 8\nmailer: says thanks for order 7\n\
+         mailer: says thanks for order 8\nwarehouse: packs order 7\nwarehouse: packs order 8\n"
+    );
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_replayed() {
+    assert_eq!(
+        run_alone("dead_letters").await,
+        "-5: permanent after 1: an amount is not negative\n10: attempts after 3: no bank, attempt 3\n\
+         20: attempts after 3: no bank, attempt 3\n2 replayed, 1 stay\ncharged [10, 20]\n1 discarded\n"
+    );
+}
+
+#[tokio::test]
+async fn events_are_inserted_in_batches() {
+    assert_eq!(
+        run_alone("batch_to_database").await,
+        "1010 events in at least 11 transactions are 1000 rows\n"
+    );
+}
+
+#[tokio::test]
+async fn every_cache_hears_of_a_change() {
+    let lines = (0..3).map(|shop| format!("shop {shop} remembers tea: false, cake: true\n"));
+    assert_eq!(run_alone("cache_invalidation").await, lines.collect::<String>());
+}
+
 /// A service in a process of its own, killed if the test fails.
 struct Service(Child);
 

@@ -8,12 +8,12 @@ use syn::{Attribute, FnArg, ImplItem, Item, Signature, TraitItem, parse_quote};
 
 use crate::{ast::is_serde, paths::is_attribute};
 
-/// An attribute for what is given back. A procedure is async whether it waits for something or not.
+/// An attribute for what is given back. A procedure or a consumer is async whether it waits for something or not.
 pub(crate) fn allowance() -> TokenStream {
     quote!(#[allow(clippy::unused_async)])
 }
 
-/// Puts the [`allowance`] in the place of the `#[procedure]` attributes in `item`.
+/// Puts the [`allowance`] in the place of the `#[procedure]` and `#[consumer]` attributes in `item`.
 pub(crate) fn strip(item: &mut Item) {
     match item {
         Item::Mod(module) => {
@@ -54,7 +54,12 @@ pub(crate) fn strip_arguments(signature: &mut Signature) {
 
 fn strip_attributes(attributes: &mut Vec<Attribute>, signature: &mut Signature) {
     let before = attributes.len();
-    attributes.retain(|attribute| !is_attribute(attribute, "procedure"));
+    let is_ours = |attribute: &Attribute| {
+        ["procedure", "consumer"]
+            .iter()
+            .any(|name| is_attribute(attribute, name))
+    };
+    attributes.retain(|attribute| !is_ours(attribute));
     if attributes.len() < before {
         let allowance = allowance();
         attributes.push(parse_quote!(#allowance));

@@ -80,6 +80,18 @@ pub(crate) fn nsq_name(kind: &str, name: &str) -> Result<(), String> {
     }
 }
 
+/// Checks a pattern over the names of topics.
+pub(crate) fn pattern(pattern: &str) -> Result<(), String> {
+    let is_possible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '*' | '#');
+    match (1..=MAX_NAME_LENGTH).contains(&pattern.len()) && pattern.chars().all(is_possible) {
+        true => Ok(()),
+        false => Err(format!(
+            "{pattern:?} is no pattern of topics: write 1 to {MAX_NAME_LENGTH} letters, digits, `.`, `_` and `-`, with `*` for \
+             any characters"
+        )),
+    }
+}
+
 /// Checks the name that an error has on the wire.
 pub(crate) fn error_name(name: &str) -> Result<(), String> {
     if name.is_empty() {

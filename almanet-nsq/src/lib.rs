@@ -88,7 +88,7 @@ pub use config::{ConnectionConfig, ProducerConfig, Window};
 pub use connection::{ConnectionChange, ConnectionEvent, ConnectionRole};
 pub use consumer::{Consumer, ConsumerConfig, Delivery, SampleRate};
 pub use error::{AnswerError, ConnectError, Feature, PublishError};
-pub use lookup::{Lookup, LookupConfig, LookupError, Nodes};
+pub use lookup::{Lookup, LookupConfig, LookupError, Nodes, TopicList};
 pub use producer::{Duplicates, PoolNode, Producer, ProducerPool, ProducerPoolConfig};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsBuilder, TlsError};

@@ -46,6 +46,7 @@
 //! - [`Session`]: connect, [`call`](Session::call), [`produce`](Session::produce), [`emit`](Session::emit),
 //!   [`consume`](Session::consume), [`leave`](Session::leave).
 //! - [`macro@service`] and [`macro@procedure`]: the two attributes, their options and what they generate.
+//! - [`macro@consumer`] and [`PushConsumer`]: functions that are given events, and what becomes of each.
 //! - [`Service`]: [`start`](Service::start) it on a session, or [`serve`](Service::serve) until the process is stopped.
 //! - [`Session::discover`] and [`Session::introspect`]: what runs, and how it does.
 //! - [`CallError`]: everything that can become of a call; [`RpcError`](macro@RpcError): errors of your own.
@@ -71,15 +72,19 @@ pub mod transport;
 #[cfg(feature = "embedded")]
 pub use almanet_broker::{Broker, BrokerConfig};
 pub use error::{
-    CallError, ConnectError, ConsumeError, IntrospectError, LeaveError, ProduceError, RemoteError, RpcError,
-    ServeError, StartError,
+    CallError, CommitError, ConnectError, ConsumeError, IntrospectError, LeaveError, ProduceError,
+    RemoteError, ReplayError, RpcError, ServeError, StartError,
 };
-pub use event::{Consumer, Event, Received, Undecodable};
+pub use event::{
+    AutoAck, Batch, Consume, Consumer, DeadLetter, DeadLetters, Event, EventContext, EventRetry, Failure,
+    HandlerResult, InvalidPattern, PushConsumer, Reason, Received, ReceivedBatch, Replayed, TopicPattern,
+    Undecodable,
+};
 pub use id::{Id, InvalidId};
 pub use introspect::{
     Instance, InstanceInfo, InstanceStats, Introspection, ProcedureInfo, ProcedureSchema, ProcedureStats,
 };
-pub use macros::{Event, RpcError, procedure, service};
+pub use macros::{Event, RpcError, consumer, procedure, service};
 #[cfg(feature = "schema")]
 pub use schemars;
 pub use service::{
@@ -89,7 +94,8 @@ pub use service::{
 pub use session::{Call, CircuitBreaker, CircuitState, Retry, RetryBudget, Session, SessionBuilder};
 pub use uri::{InvalidUri, Uri};
 pub use wire::{
-    Codec, Control, ControlKind, DecodeError, EncodeError, EnvelopeError, Headers, Invocation, Payload, Reply,
+    Codec, Control, ControlKind, DecodeError, EncodeError, EnvelopeError, EventBody, Headers, Invocation,
+    Payload, Reply,
 };
 
 /// What generated code refers to. Not for others: it changes without notice.
@@ -109,3 +115,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/from-python.md")]
 struct FromPython;
+
+/// So do those of the guide to events.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/events.md")]
+struct EventsGuide;

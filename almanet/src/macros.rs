@@ -152,7 +152,60 @@ pub use almanet_macros::service;
 /// [`std::error::Error`]. See the [trait](trait@crate::RpcError) for an example.
 pub use almanet_macros::RpcError;
 
-/// Gives a type the topic that carries its events: `#[event(topic = "net.example.joined")]`.
+/// Gives a type the topic that carries its events: `#[event(topic = "net.example.joined")]`,
+/// and a version if it is not the first: `version = 2`.
 ///
 /// See the [trait](trait@crate::Event) for an example.
 pub use almanet_macros::Event;
+
+/// Gives the events of a topic to an async function.
+///
+/// ```no_run
+/// use almanet::{Event, EventContext, Failure, consumer};
+///
+/// #[derive(serde::Serialize, serde::Deserialize, Event)]
+/// #[event(topic = "net.example.joined")]
+/// struct UserJoined {
+///     name: String,
+/// }
+///
+/// /// Sends a mail to whoever joins.
+/// #[consumer(channel = "mailer", concurrency = 8, max_attempts = 5, retry = "1s..5m")]
+/// async fn welcome(event: UserJoined) -> Result<(), Failure> {
+///     println!("welcome, {}", event.name);
+///     Ok(())
+/// }
+///
+/// # async fn example(session: almanet::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// let running = welcome::consumer().start(&session).await?;      // alone, or in a service:
+/// let running = almanet::Service::new().consumer(welcome::consumer()).start(&session).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Inside of a [`#[service]`](macro@service) it is started and stopped with the procedures, and on an `impl` block it shares
+/// their state. What becomes of an event when the function fails is in [`PushConsumer`](crate::PushConsumer).
+///
+/// # Arguments
+///
+/// An [`EventContext`](crate::EventContext) if the function wants one, first; then the event, an owned value.
+///
+/// # Return type
+///
+/// Nothing, or a `Result` of nothing and a [`Failure`](crate::Failure) or any error.
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `topic = "net.example.joined"` | the topic; default: the one of the event's type, which is an [`Event`](trait@crate::Event) then |
+/// | `pattern = "orders.*"` | instead of a topic: all that match, see [`TopicPattern`](crate::TopicPattern) |
+/// | `channel = "mailer"` | the channel whose members share the events |
+/// | `broadcast` | instead of a channel: one of this instance's own, for every event from now on |
+/// | `concurrency = 8` | the most events at once in one instance |
+/// | `max_attempts = 5` | how often an event is handled before it goes to the dead letters |
+/// | `retry = "1s..5m"` | how long a failed event waits: doubling from the first time to the second, or always the same (`"10s"`) |
+/// | `timeout = "30s"` | how long one attempt may take; `ms`, `s`, `m`, `h` |
+///
+/// The doc comment becomes the consumer's description.
+pub use almanet_macros::consumer;

@@ -3,6 +3,7 @@
 //! Reading never stops at a mistake. It is noted, and a description that cannot be written is marked `usable: false`;
 //! one that only has a wrong option is written all the same, so that the rest of the program finds what it refers to.
 
+mod consumer;
 mod contract;
 mod error;
 mod event;
@@ -16,6 +17,7 @@ mod wire;
 
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
+pub(crate) use consumer::Consumer;
 pub(crate) use error::{ErrorKind, Fields, RpcError};
 pub(crate) use event::Event;
 pub(crate) use procedure::{Home, Procedure};

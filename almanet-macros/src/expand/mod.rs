@@ -4,6 +4,7 @@
 //! (`Span::mixed_site`), and otherwise what the documentation promises.
 
 mod client;
+mod consumer;
 mod contract;
 mod error;
 mod event;
@@ -17,7 +18,7 @@ use syn::{DeriveInput, Item, ItemFn, parse2};
 
 use crate::{
     ast::{self, Home},
-    attr::{ProcedureOptions, ServiceOptions},
+    attr::{ConsumerOptions, ProcedureOptions, ServiceOptions},
     diagnostics::Diagnostics,
     fallback,
 };
@@ -37,6 +38,26 @@ pub(crate) fn procedure(options: TokenStream, item: TokenStream) -> TokenStream 
         }
         Err(_) => {
             diagnostics.at(first_words(&item), "`#[procedure]` goes on an async function");
+            item
+        }
+    };
+    let errors = diagnostics.into_tokens();
+    quote!(#expanded #errors)
+}
+
+/// `#[consumer(options)] item`, where no `#[service]` is around it.
+pub(crate) fn consumer(options: TokenStream, item: TokenStream) -> TokenStream {
+    let mut diagnostics = Diagnostics::default();
+    let expanded = match parse2::<ItemFn>(item.clone()) {
+        Ok(ItemFn { attrs, vis, sig, .. }) => {
+            let options = ConsumerOptions::read(options, &mut diagnostics);
+            let consumer = ast::Consumer::new(Home::Alone, options, &attrs, &vis, &sig, &mut diagnostics);
+            let marker = consumer::marker(&consumer);
+            let allowance = fallback::allowance();
+            quote!(#allowance #item #marker)
+        }
+        Err(_) => {
+            diagnostics.at(first_words(&item), "`#[consumer]` goes on an async function");
             item
         }
     };

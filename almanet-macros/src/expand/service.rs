@@ -5,8 +5,8 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{Ident, Item, Type, Visibility, parse_quote};
 
-use super::{allowances, client, contract, generated_at, procedure};
-use crate::ast::{Form, Procedure, Service};
+use super::{allowances, client, consumer, contract, generated_at, procedure};
+use crate::ast::{Consumer, Form, Procedure, Service};
 
 /// Adds to a module what belongs inside, and gives back what stands beside the item.
 pub(super) fn add(service: &Service, item: &mut Item) -> TokenStream {
@@ -27,7 +27,8 @@ pub(super) fn add(service: &Service, item: &mut Item) -> TokenStream {
 
 fn in_module(service: &Service) -> TokenStream {
     let markers = service.procedures.iter().map(procedure::marker);
-    let markers = quote!(#(#markers)*);
+    let consumers = service.consumers.iter().map(consumer::marker);
+    let markers = quote!(#(#markers)* #(#consumers)*);
     if !service.usable {
         return markers;
     }
@@ -40,15 +41,22 @@ fn in_module(service: &Service) -> TokenStream {
             let #local = #local.procedure(#ident::procedure());
         }
     });
+    let consumers = service.usable_consumers().map(|Consumer { ident, cfgs, .. }| {
+        quote! {
+            #(#cfgs)*
+            let #local = #local.consumer(#ident::consumer());
+        }
+    });
     let client = client::client(service, &parse_quote!(pub));
     quote! {
         #markers
 
-        /// The service of all procedures in this module.
+        /// The service of all procedures and consumers in this module.
         #allowances
         pub fn service() -> ::almanet::Service {
             let #local = #new;
             #(#made)*
+            #(#consumers)*
             #local
         }
 
@@ -70,7 +78,7 @@ fn beside_impl(service: &Service, state_type: &Type) -> TokenStream {
         #[automatically_derived]
         #allowances
         impl #state_type {
-            /// The service of all procedures of this type. Its calls share `self`.
+            /// The service of all procedures and consumers of this type. They share `self`.
             pub fn into_service(self) -> ::almanet::Service {
                 let #state = ::std::sync::Arc::new(self);
                 #made
@@ -110,9 +118,30 @@ pub(super) fn made(
             });
         }
     });
+    let consumers = service.usable_consumers().map(|consumer| {
+        let Consumer {
+            ident,
+            cfgs,
+            receiver,
+            ..
+        } = consumer;
+        let handler = consumer::handler(consumer, &quote!(Self::#ident));
+        let share_state = receiver.then(|| {
+            let shared = Ident::new("state", generated_at(ident.span()));
+            quote!(let #shared = ::std::sync::Arc::clone(&#state);)
+        });
+        quote! {
+            #(#cfgs)*
+            let #local = #local.consumer({
+                #share_state
+                #handler
+            });
+        }
+    });
     quote! {
         let #local = #new;
         #(#made)*
+        #(#consumers)*
         ::core::mem::drop(#state);
         #local
     }

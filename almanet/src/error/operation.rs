@@ -2,11 +2,12 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use almanet_nsq::InvalidName;
+use almanet_nsq::{InvalidName, TopicName};
 
 use crate::{
     error::remote::RemoteError,
-    transport::{PublishError, SubscribeError, TransportConnectError},
+    event::InvalidPattern,
+    transport::{PublishError, SubscribeError, TopicsError, TransportConnectError},
     uri::{InvalidUri, Uri},
     wire::{DecodeError, EncodeError},
 };
@@ -187,10 +188,32 @@ pub enum IntrospectError {
     SessionLeft,
 }
 
+/// Why a batch was not committed. What it was to acknowledge is delivered again.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the messages for topic {topic} could not be published, after those for {published} other topics were"
+)]
+#[non_exhaustive]
+pub struct CommitError {
+    /// The topic.
+    pub topic: TopicName,
+    /// For how many topics the messages of the batch have been published, and stay so.
+    pub published: usize,
+    /// What went wrong.
+    #[source]
+    pub source: PublishError,
+}
+
 /// Why a topic cannot be consumed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
+    /// The text is no pattern of topics.
+    #[error(transparent)]
+    InvalidPattern(#[from] InvalidPattern),
+    /// It is not known which topics there are.
+    #[error(transparent)]
+    Topics(#[from] TopicsError),
     /// The name of the topic or the channel is not valid.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
@@ -199,12 +222,32 @@ pub enum ConsumeError {
     Subscribe(#[from] SubscribeError),
 }
 
+/// Why dead letters were not all looked at or replayed. Those that were not are where they were.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// They cannot be read.
+    #[error(transparent)]
+    Consume(#[from] ConsumeError),
+    /// One could not be published again.
+    #[error("stopped after {replayed} dead letters: the next could not be published again")]
+    Publish {
+        /// How many were published before.
+        replayed: usize,
+        /// What went wrong.
+        #[source]
+        source: ProduceError,
+    },
+}
+
 /// Why a service did not start. Nothing of it is running then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The service has no procedures.
-    #[error("the service has no procedures: add one with `Service::procedure`")]
+    /// The service has neither procedures nor consumers.
+    #[error(
+        "the service has no procedures and no consumers: add one with `Service::procedure` or `Service::consumer`"
+    )]
     Empty,
     /// The name of a procedure is not valid.
     #[error(transparent)]
@@ -223,6 +266,17 @@ pub enum StartError {
     Duplicate {
         /// The name.
         procedure: Uri,
+    },
+    /// A consumer of events cannot be started.
+    #[error("cannot consume {topic} as {channel}")]
+    Consume {
+        /// The topic, or the pattern of topics.
+        topic: String,
+        /// The channel.
+        channel: String,
+        /// What went wrong.
+        #[source]
+        source: ConsumeError,
     },
     /// No broker took the subscription.
     #[error("cannot serve {procedure}")]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::procedure::Procedure;
+use crate::event::PushConsumer;
 
-/// Procedures that start and stop together.
+/// Procedures and consumers of events that start and stop together.
 ///
 /// `#[service]` makes one of a module, an `impl` block or a trait; this is the way without a macro.
 ///
@@ -24,6 +25,7 @@ use super::procedure::Procedure;
 #[must_use = "a service runs when `start` or `serve` is awaited"]
 pub struct Service {
     pub(super) procedures: Vec<Procedure>,
+    pub(super) consumers: Vec<PushConsumer>,
     pub(super) name: String,
     pub(super) version: String,
     pub(super) description: String,
@@ -39,10 +41,11 @@ impl Default for Service {
 }
 
 impl Service {
-    /// A service without procedures.
+    /// A service without procedures and consumers.
     pub fn new() -> Self {
         Self {
             procedures: Vec::new(),
+            consumers: Vec::new(),
             name: String::new(),
             version: String::new(),
             description: String::new(),
@@ -59,9 +62,16 @@ impl Service {
         self
     }
 
-    /// Adds the procedures of `other`. What has been said of this service stays.
+    /// Adds a consumer of events.
+    pub fn consumer(mut self, consumer: PushConsumer) -> Self {
+        self.consumers.push(consumer);
+        self
+    }
+
+    /// Adds the procedures and the consumers of `other`. What has been said of this service stays.
     pub fn merge(mut self, other: Service) -> Self {
         self.procedures.extend(other.procedures);
+        self.consumers.extend(other.consumers);
         self
     }
 
@@ -108,7 +118,7 @@ impl Service {
         self
     }
 
-    /// How long running calls may go on once the service is asked to stop. Those that take longer are dropped and
+    /// How long running calls and handlers of events may go on once the service is asked to stop. Those that take longer are dropped and
     /// their messages requeued, for another instance. Default: 25 seconds.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     error::StartError,
+    event,
     session::Session,
     transport::{SubscribeOptions, Subscription},
 };
@@ -46,6 +47,9 @@ impl Service {
             return Err(StartError::SessionLeft);
         }
         let grace = self.grace;
+        if self.procedures.is_empty() && self.consumers.is_empty() {
+            return Err(StartError::Empty);
+        }
         let mut procedures = self.procedures;
         if self.schema_topics {
             procedures.extend(schema_topics::of(session.id(), &procedures));
@@ -57,6 +61,9 @@ impl Service {
                 .map(|(served, options)| subscribe(session, served, options, grace)),
         )
         .await?;
+        let consumers = self.consumers.into_iter();
+        let consumers =
+            try_join_all(consumers.map(|consumer| event::subscribe(session, consumer, grace))).await?;
 
         let stop = session.leaving().child_token();
         let serving = Arc::new(Serving {
@@ -92,6 +99,10 @@ impl Service {
             });
             running.spawn(session.services().track_future(worker.serve(subscription)));
         }
+        for consumer in consumers {
+            let consuming = consumer.run(stop.clone(), abort.clone());
+            running.spawn(session.services().track_future(consuming));
+        }
         running.close();
         Ok(ServiceHandle::new(stop, running, counted))
     }
@@ -111,9 +122,6 @@ type Checked = (Vec<(Served, Options)>, Vec<Shown>);
 
 /// Checks all procedures before anything is started.
 fn check(procedures: Vec<Procedure>) -> Result<Checked, StartError> {
-    if procedures.is_empty() {
-        return Err(StartError::Empty);
-    }
     let mut names = HashSet::new();
     let mut served = Vec::with_capacity(procedures.len());
     let mut shown = Vec::new();

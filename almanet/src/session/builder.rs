@@ -39,6 +39,7 @@ pub struct SessionBuilder {
     leave_timeout: Duration,
     retry_budget: RetryBudget,
     circuit_breaker: Option<CircuitBreaker>,
+    max_deferral: Duration,
     nsq: NsqTransportConfig,
     transport: Option<Arc<dyn Transport>>,
 }
@@ -56,6 +57,8 @@ impl Default for SessionBuilder {
             leave_timeout: Duration::from_secs(28),
             retry_budget: RetryBudget::default(),
             circuit_breaker: None,
+            // nsqd's default for `--max-req-timeout`.
+            max_deferral: Duration::from_secs(60 * 60),
             nsq: NsqTransportConfig::default(),
             transport: None,
         }
@@ -128,6 +131,13 @@ impl SessionBuilder {
         self
     }
 
+    /// The longest time for which the brokers hold a message back: nsqd's `--max-req-timeout`. Longer delays of events and
+    /// of their retries are made of several such times, at least 1 ms each. Default: 1 hour, which is nsqd's.
+    pub fn max_deferral(mut self, longest: Duration) -> Self {
+        self.max_deferral = longest.max(Duration::from_millis(1));
+        self
+    }
+
     /// The settings of the connections to NSQ: TLS, the secret for AUTH, compression, timeouts, limits.
     ///
     /// ```no_run
@@ -185,6 +195,7 @@ impl SessionBuilder {
             self.leave_timeout,
             Budget::new(self.retry_budget),
             circuits,
+            self.max_deferral,
         );
         tracing::debug!(session = %shared.id, transport = ?shared.transport, "session connected");
         Ok(Session {

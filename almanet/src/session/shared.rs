@@ -1,7 +1,13 @@
 //! The session itself and what its clones share.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use almanet_nsq::TopicName;
 use serde::Serialize;
 use tokio::sync::OnceCell;
 use tokio_util::{
@@ -57,6 +63,7 @@ pub(super) struct Shared {
     pub(super) codec: Codec,
     pub(super) call_timeout: Duration,
     pub(super) leave_timeout: Duration,
+    pub(super) max_deferral: Duration,
     pub(super) pending: Arc<PendingCalls>,
     pub(super) running: Arc<RunningCalls>,
     pub(super) clocks: Arc<Clocks>,
@@ -68,6 +75,8 @@ pub(super) struct Shared {
     pub(super) gatherings: Arc<Gatherings>,
     /// Answers those who ask what the services are.
     pub(super) control: Control,
+    /// Topics of dead letters whose channel this session has seen to.
+    dead_letter_topics: Mutex<HashSet<TopicName>>,
     /// The services of the session.
     pub(super) services: TaskTracker,
     /// Cancelled when the session is left: services drain.
@@ -87,6 +96,7 @@ impl Shared {
         leave_timeout: Duration,
         retry_budget: Budget,
         circuits: Option<Arc<Circuits>>,
+        max_deferral: Duration,
     ) -> Self {
         let id = Id::random();
         let left = CancellationToken::new();
@@ -96,6 +106,7 @@ impl Shared {
             codec,
             call_timeout,
             leave_timeout,
+            max_deferral,
             pending: Arc::new(PendingCalls::new(id)),
             running: Arc::default(),
             clocks: Arc::default(),
@@ -104,6 +115,7 @@ impl Shared {
             inbox: OnceCell::new(),
             gatherings: Arc::default(),
             control: Control::default(),
+            dead_letter_topics: Mutex::default(),
             services: TaskTracker::new(),
             leaving: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -208,6 +220,17 @@ impl Session {
 
     pub(crate) fn control(&self) -> &Control {
         &self.shared.control
+    }
+
+    /// The longest time for which the brokers hold a message back; longer ones are made of several.
+    pub(crate) fn max_deferral(&self) -> Duration {
+        self.shared.max_deferral
+    }
+
+    /// Topics of dead letters whose channel this session has seen to.
+    pub(crate) fn dead_letter_topics(&self) -> MutexGuard<'_, HashSet<TopicName>> {
+        let topics = self.shared.dead_letter_topics.lock();
+        topics.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where services run, so that leaving can wait for them.

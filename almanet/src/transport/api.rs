@@ -1,6 +1,7 @@
 //! What a session asks of a transport.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fmt,
     pin::Pin,
@@ -61,6 +62,20 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
         options: SubscribeOptions,
     ) -> Result<Subscription, SubscribeError>;
 
+    /// The topics that there are, on any node.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicsError`] when nobody can be asked, which is what transports answer that do not implement this, or nobody
+    /// answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future ends the asking.
+    async fn topics(&self) -> Result<BTreeSet<TopicName>, TopicsError> {
+        Err(TopicsError::Unknowable)
+    }
+
     /// Waits for publications that are under way, then closes the transport's connections.
     async fn close(&self);
 }
@@ -91,6 +106,24 @@ impl Publication {
             node: None,
             duplicates: Duplicates::Never,
         }
+    }
+
+    /// Several messages, at once, through any node, sent once, all or none.
+    pub fn several(topic: TopicName, bodies: Vec<Bytes>) -> Self {
+        Self {
+            topic,
+            bodies,
+            delay: None,
+            node: None,
+            duplicates: Duplicates::Never,
+        }
+    }
+
+    /// Asks the broker to hold a single message back for this long.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = Some(delay);
+        self
     }
 
     /// Asks for this node.
@@ -195,6 +228,11 @@ impl Subscription {
         .await
     }
 
+    /// The next message, if there is one; otherwise the task of `cx` is woken when there is.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        self.source.poll_recv(cx)
+    }
+
     /// Ends the subscription: no new messages, those not handed out are requeued at once, those handed out are waited
     /// for ([`SubscribeOptions::close_timeout`]).
     pub async fn close(self) {
@@ -234,6 +272,8 @@ pub struct Delivery {
     pub node: Arc<str>,
     /// How long the message may stay unanswered before it is delivered again.
     pub message_timeout: Duration,
+    /// The topic, where the subscription has several; `None` where it has one.
+    pub topic: Option<Arc<TopicName>>,
     acknowledge: Box<dyn Acknowledge>,
 }
 
@@ -291,6 +331,7 @@ impl Delivery {
             attempts,
             node,
             message_timeout,
+            topic: None,
             acknowledge,
         }
     }
@@ -360,6 +401,21 @@ impl TransportConnectError {
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(error.into())
     }
+}
+
+/// Why it is not known which topics there are.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TopicsError {
+    /// The transport knows nobody who could say.
+    #[error(
+        "NSQ's TCP protocol cannot list topics: give the session an nsqlookupd (`SessionBuilder::lookupd`) or the HTTP \
+         addresses of its nsqd (`NsqTransportConfig::http_addresses`)"
+    )]
+    Unknowable,
+    /// Nobody answered.
+    #[error("cannot learn which topics there are")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// Why no node took a subscription.
