@@ -64,7 +64,7 @@ async fn quickstart_shows_each_step() {
         "by name     net.example.greet(\"Sara\") = \"Hello, Sara!\"",
         "typed error Bob was denied: he ate all the cake",
         "bad payload net.example.greet refused the payload: invalid type: integer `42`, expected a string",
-        "timeout     net.example.nobody did not answer within 20",
+        "timeout     net.example.nobody did not answer within ",
         "event       Aidar joined",
         "event       Sara joined",
         "done        service drained, session left",
@@ -76,6 +76,159 @@ async fn quickstart_shows_each_step() {
         );
     }
     assert_eq!(stderr, "", "quickstart warns");
+}
+
+#[tokio::test]
+async fn a_work_queue_serves_what_it_can_and_buries_the_rest() {
+    let mut queue = example("nsq_work_queue");
+    if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {
+        queue.env("ALMANET_NSQD", address);
+    }
+    let output = output(queue).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    let lines = [
+        "served tea",
+        "served coffee",
+        "attempt 1 at a unicorn failed",
+        "attempt 2 at a unicorn failed",
+        "dead letter: a unicorn",
+        "closed",
+    ];
+    for line in lines {
+        assert!(
+            stdout.contains(line),
+            "{line:?} is missing in:\n{stdout}\n{stderr}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_pool_goes_on_without_one_of_its_nodes() {
+    let output = output(example("nsq_pool")).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    for line in [
+        "archived 500\n",
+        "archived 500 without the second node",
+        "Lost",
+        "BackingOff",
+    ] {
+        assert!(
+            stdout.contains(line),
+            "{line:?} is missing in:\n{stdout}\n{stderr}"
+        );
+    }
+}
+
+/// Runs an example that brings its own broker; returns what it printed, if it ended well.
+async fn run_alone(name: &str) -> String {
+    let mut command = example(name);
+    if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {
+        command.env("ALMANET_NSQD", address);
+    }
+    let output = output(command).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    stdout
+}
+
+#[tokio::test]
+async fn deadlines_end_what_nobody_waits_for() {
+    let stdout = run_alone("deadlines").await;
+    for line in [
+        "delivering  tea, for which there are 1 seconds\n",
+        "timeout     net.example.slow.order\n",
+        "stopped     delivering tea\n",
+        "delivering  cake, for which there are 30 seconds\n",
+        "dropped     the call for cake\n",
+        "stopped     delivering cake\n",
+    ] {
+        assert!(stdout.contains(line), "{line:?} is missing in:\n{stdout}");
+    }
+    assert!(stdout.ends_with("done\n"), "{stdout}");
+}
+
+#[tokio::test]
+async fn retries_do_what_they_say() {
+    let stdout = run_alone("retries").await;
+    let expected = "retried     the rate is 1.25\n\
+        keyed       payment 1\n\
+        keyed       payment 1\n\
+        counter     served\n\
+        overloaded  too many calls wait\n\
+        patient     served and served\n\
+        circuit     closed: net.example.bank.audit failed: its service's log says why\n\
+        circuit     closed: net.example.bank.audit failed: its service's log says why\n\
+        circuit     open: net.example.bank.audit failed: its service's log says why\n\
+        circuit     open: net.example.bank.audit was not called: too many calls failed lately, try again in ";
+    let rest = stdout.strip_prefix(expected);
+    assert!(rest.is_some_and(|rest| rest.ends_with("s\ndone\n")), "{stdout}");
+}
+
+#[tokio::test]
+async fn contract_serves_calls_and_tells_what_it_is() {
+    let mut contract = example("contract");
+    if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {
+        contract.env("ALMANET_NSQD", address);
+    }
+    let output = output(contract).await;
+    assert_eq!(
+        text(&output.stdout),
+        "greeting    Good morning!\n\
+         ordered     2 cakes, 1 left\n\
+         sold out    1 of cake left\n\
+         stock       1 cake\n\
+         running     net.example.shop with 3 procedures\n\
+         errors      net.example.shop.order raises sold_out\n",
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(output.status.success());
+}
+
+#[tokio::test]
+async fn workers_share_the_jobs_of_a_queue() {
+    let stdout = run_alone("worker_queue").await;
+    for worker in ["Ada", "Bob", "Eve"] {
+        assert!(stdout.contains(&format!("{worker} made picture")), "{stdout}");
+    }
+    assert!(
+        stdout.ends_with("done: 12 jobs, each by one worker\n"),
+        "{stdout}"
+    );
+}
+
+#[tokio::test]
+async fn an_event_fans_out_to_every_channel() {
+    assert_eq!(
+        run_alone("fan_out").await,
+        "accounting: books order 7\naccounting: books order 8\nmailer: says thanks for order 7\n\
+         mailer: says thanks for order 8\nwarehouse: packs order 7\nwarehouse: packs order 8\n"
+    );
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_replayed() {
+    assert_eq!(
+        run_alone("dead_letters").await,
+        "-5: permanent after 1: an amount is not negative\n10: attempts after 3: no bank, attempt 3\n\
+         20: attempts after 3: no bank, attempt 3\n2 replayed, 1 stay\ncharged [10, 20]\n1 discarded\n"
+    );
+}
+
+#[tokio::test]
+async fn events_are_inserted_in_batches() {
+    assert_eq!(
+        run_alone("batch_to_database").await,
+        "1010 events in at least 11 transactions are 1000 rows\n"
+    );
+}
+
+#[tokio::test]
+async fn every_cache_hears_of_a_change() {
+    let lines = (0..3).map(|shop| format!("shop {shop} remembers tea: false, cake: true\n"));
+    assert_eq!(run_alone("cache_invalidation").await, lines.collect::<String>());
 }
 
 /// A service in a process of its own, killed if the test fails.

@@ -2,9 +2,24 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use tokio::{
+    net::TcpListener,
+    task::{self, JoinHandle},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::BrokerConfig, error::StartError, registry::Registry, server, timer};
+#[cfg(feature = "http")]
+use crate::http::{self, Api};
+#[cfg(feature = "lookupd")]
+use crate::lookupd::{Finder, Identity, Lookupds};
+use crate::{
+    config::BrokerConfig,
+    error::{StartError, StopError},
+    registry::Registry,
+    saved, server,
+    store::{Snapshot, Store},
+    timer,
+};
 
 /// A running broker.
 ///
@@ -15,10 +30,10 @@ use crate::{config::BrokerConfig, error::StartError, registry::Registry, server,
 /// use almanet_broker::{Broker, BrokerConfig};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), almanet_broker::StartError> {
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let broker = Broker::start(BrokerConfig::default()).await?;
 /// println!("NSQ clients may connect to {}", broker.tcp_addr());
-/// broker.stop().await;
+/// broker.stop().await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -26,43 +41,73 @@ use crate::{config::BrokerConfig, error::StartError, registry::Registry, server,
 #[must_use = "the broker stops when its handle is dropped"]
 pub struct Broker {
     tcp_addr: SocketAddr,
-    tasks: TaskTracker,
+    registry: Arc<Registry>,
+    #[cfg(feature = "http")]
+    http_addr: Option<SocketAddr>,
     stopped: CancellationToken,
+    /// Ends when everything else has, and all is saved. It ends by itself when nobody waits for it.
+    ended: Option<JoinHandle<Result<(), StopError>>>,
 }
 
 impl Broker {
-    /// Starts a broker. It listens when this resolves.
+    /// Starts a broker. It listens when this resolves, and has everything back that its
+    /// [data path](BrokerConfig::data_path) keeps.
     ///
     /// # Errors
     ///
-    /// [`StartError::Listen`] when the address cannot be listened on.
+    /// [`StartError::Listen`] when an address cannot be listened on, [`StartError::DataPathInUse`] and
+    /// [`StartError::DataPath`] when the data path cannot be used.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped, no broker has been started and nothing is left behind.
     pub async fn start(config: BrokerConfig) -> Result<Self, StartError> {
-        let address = config.tcp_address;
-        let (listener, tcp_addr) = server::bind(address)
-            .await
-            .map_err(|source| StartError::Listen { address, source })?;
+        let store = open_store(&config).await?;
+        let (listener, tcp_addr) = listen(config.tcp_address).await?;
+        #[cfg(feature = "http")]
+        let http = match config.http_address {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let config = Arc::new(config);
+        let registry = Arc::new(Registry::new(&config));
+        // Clients that connect meanwhile wait in the listener's queue.
+        let store = restore(store, &registry).await?;
 
         let tasks = TaskTracker::new();
         let stopped = CancellationToken::new();
-        let registry = Arc::new(Registry::new(&config));
+        #[cfg(feature = "http")]
+        let http_addr = http.map(|(listener, http_addr)| {
+            let api = Api::new(Arc::clone(&config), Arc::clone(&registry), tcp_addr, http_addr);
+            tasks.spawn(http::run(listener, Arc::new(api), tasks.clone(), stopped.clone()));
+            tracing::info!("HTTP: listening on {http_addr}");
+            http_addr
+        });
+        #[cfg(feature = "lookupd")]
+        {
+            #[cfg(not(feature = "http"))]
+            let http_addr = None;
+            let identity = Identity::new(&config, tcp_addr, http_addr);
+            register(identity, &registry, &tasks, &stopped);
+        }
         tasks.spawn(server::run(
             listener,
-            Arc::new(config),
+            config,
             Arc::clone(&registry),
             tasks.clone(),
             stopped.clone(),
         ));
-        let timer_stopped = stopped.clone();
-        tasks.spawn(async move { timer::run(&registry, &timer_stopped).await });
+        let (timed, timer_stopped) = (Arc::clone(&registry), stopped.clone());
+        tasks.spawn(async move { timer::run(&timed, &timer_stopped).await });
+        let ended = task::spawn(end(tasks, stopped.clone(), store, Arc::clone(&registry)));
         tracing::info!("TCP: listening on {tcp_addr}");
         Ok(Self {
             tcp_addr,
-            tasks,
+            registry,
+            #[cfg(feature = "http")]
+            http_addr,
             stopped,
+            ended: Some(ended),
         })
     }
 
@@ -71,24 +116,120 @@ impl Broker {
         self.tcp_addr
     }
 
-    /// Closes the listener and all connections, and waits until that is done.
+    /// Where it listens for HTTP, if the configuration [says so](BrokerConfig::http_address); with the port that was
+    /// chosen, when that was 0.
+    #[cfg(feature = "http")]
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http_addr
+    }
+
+    /// The nsqlookupds (`host:port` of their TCP listeners) at which the broker registers.
+    #[cfg(feature = "lookupd")]
+    pub fn lookupd_tcp_addresses(&self) -> Vec<String> {
+        self.registry.lookupd_addresses().get()
+    }
+
+    /// Sets the nsqlookupds at which the broker registers: at new ones it does so from now on, others let go of it.
+    #[cfg(feature = "lookupd")]
+    pub fn set_lookupd_tcp_addresses(&self, addresses: impl IntoIterator<Item = impl Into<String>>) {
+        let addresses = addresses.into_iter().map(Into::into).collect();
+        self.registry.lookupd_addresses().set(addresses);
+    }
+
+    /// Closes the listeners and all connections, saves what there is, and waits until that is done.
     ///
-    /// Frames that are already written are sent first, for a second at most. Messages are kept in memory only: what
-    /// was not consumed is lost.
+    /// Frames that are already written are sent first, for a second at most. Then topics, channels and all messages
+    /// that nobody has finished go to the [data path](BrokerConfig::data_path). Without one they are lost.
+    ///
+    /// # Errors
+    ///
+    /// [`StopError::Save`] when the data path could not be written.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, the broker ends all the same, without anybody waiting for it.
-    pub async fn stop(self) {
-        self.stopped.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+    /// When the future is dropped, the broker ends and saves all the same, without anybody waiting for it.
+    pub async fn stop(mut self) -> Result<(), StopError> {
+        self.begin_to_stop();
+        if let Some(ended) = self.ended.take() {
+            ended.await.map_err(|_| StopError::Runtime)??;
+        }
         tracing::info!("TCP: closed {}", self.tcp_addr);
+        Ok(())
+    }
+
+    fn begin_to_stop(&self) {
+        self.registry.halt();
+        self.stopped.cancel();
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.stopped.cancel();
+        self.begin_to_stop();
     }
+}
+
+/// Registers at nsqlookupd, now and whenever topics and channels come and go.
+#[cfg(feature = "lookupd")]
+fn register(identity: Identity, registry: &Arc<Registry>, tasks: &TaskTracker, stopped: &CancellationToken) {
+    let lookupds = Lookupds::new();
+    let (finder, search) = Finder::new(Arc::clone(&lookupds));
+    registry.find_channels_by(finder);
+    tasks.spawn(search.run(stopped.clone()));
+    tasks.spawn(lookupds.run(identity, Arc::clone(registry), tasks.clone(), stopped.clone()));
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    server::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
+}
+
+/// Waits until all tasks have ended, and saves.
+async fn end(
+    tasks: TaskTracker,
+    stopped: CancellationToken,
+    store: Option<Box<dyn Store>>,
+    registry: Arc<Registry>,
+) -> Result<(), StopError> {
+    stopped.cancelled().await;
+    tasks.close();
+    tasks.wait().await;
+    let Some(mut store) = store else { return Ok(()) };
+    let saved = task::spawn_blocking(move || saved::save(&mut *store, &registry)).await;
+    saved.map_err(|_| StopError::Runtime)?.map_err(|error| {
+        // Nobody may wait for the broker's end and hear of it.
+        tracing::error!(cause = %error.source, "messages are lost: {error}");
+        error.into()
+    })
+}
+
+async fn open_store(config: &BrokerConfig) -> Result<Option<Box<dyn Store>>, StartError> {
+    let Some(path) = config.data_path.clone() else {
+        return Ok(None);
+    };
+    let snapshot = blocking(move || Snapshot::open(&path).map_err(StartError::opening(path))).await?;
+    Ok(Some(Box::new(snapshot)))
+}
+
+async fn restore(
+    store: Option<Box<dyn Store>>,
+    registry: &Arc<Registry>,
+) -> Result<Option<Box<dyn Store>>, StartError> {
+    let Some(mut store) = store else { return Ok(None) };
+    let registry = Arc::clone(registry);
+    blocking(move || {
+        saved::restore(&mut *store, &registry)?;
+        Ok(Some(store))
+    })
+    .await
+}
+
+/// Runs what waits for the disk where it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    task::spawn_blocking(work)
+        .await
+        .map_err(|_| StartError::Runtime)?
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -29,6 +30,12 @@ use crate::tls::Tls;
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
     pub(crate) tcp_address: SocketAddr,
+    #[cfg(feature = "http")]
+    pub(crate) http_address: Option<SocketAddr>,
+    #[cfg(feature = "http")]
+    pub(crate) max_http_connections: usize,
+    #[cfg(any(feature = "http", feature = "lookupd"))]
+    pub(crate) broadcast_address: Option<String>,
     pub(crate) max_message_size: usize,
     pub(crate) max_body_size: usize,
     pub(crate) max_ready_count: u64,
@@ -40,6 +47,10 @@ pub struct BrokerConfig {
     pub(crate) max_channel_depth: usize,
     pub(crate) max_memory: usize,
     pub(crate) max_connections: usize,
+    pub(crate) max_channel_consumers: usize,
+    pub(crate) data_path: Option<PathBuf>,
+    #[cfg(feature = "lookupd")]
+    pub(crate) lookupd: LookupdConfig,
     pub(crate) snappy: bool,
     pub(crate) deflate: bool,
     pub(crate) max_deflate_level: u8,
@@ -48,11 +59,26 @@ pub struct BrokerConfig {
     pub(crate) tls: Option<Tls>,
 }
 
+/// How the broker is registered at nsqlookupd.
+#[cfg(feature = "lookupd")]
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LookupdConfig {
+    pub(crate) tcp_addresses: Vec<String>,
+    pub(crate) broadcast_tcp_port: Option<u16>,
+    pub(crate) broadcast_http_port: Option<u16>,
+}
+
 impl Default for BrokerConfig {
     fn default() -> Self {
         let limits = Limits::default();
         Self {
             tcp_address: (Ipv4Addr::LOCALHOST, 0).into(),
+            #[cfg(feature = "http")]
+            http_address: None,
+            #[cfg(feature = "http")]
+            max_http_connections: 256,
+            #[cfg(any(feature = "http", feature = "lookupd"))]
+            broadcast_address: None,
             max_message_size: limits.max_message_size,
             max_body_size: limits.max_body_size,
             max_ready_count: 2500,
@@ -64,6 +90,10 @@ impl Default for BrokerConfig {
             max_channel_depth: 1 << 20,
             max_memory: 1 << 30,
             max_connections: 10_000,
+            max_channel_consumers: 0,
+            data_path: None,
+            #[cfg(feature = "lookupd")]
+            lookupd: LookupdConfig::default(),
             snappy: true,
             deflate: true,
             max_deflate_level: 6,
@@ -82,6 +112,37 @@ impl BrokerConfig {
     #[must_use]
     pub fn tcp_address(mut self, address: SocketAddr) -> Self {
         self.tcp_address = address;
+        self
+    }
+
+    /// Where to listen for HTTP: nsqd's interface for its tools, and `/metrics`.
+    ///
+    /// The default is nowhere: whoever embeds a broker has it at hand, and the interface lets anybody who reaches it
+    /// delete topics. Port 0 gives a free port ([`Broker::http_addr`](crate::Broker::http_addr)).
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http_address(mut self, address: SocketAddr) -> Self {
+        self.http_address = Some(address);
+        self
+    }
+
+    /// How many HTTP clients may be connected at a time; further ones get status 503 and are closed.
+    ///
+    /// Each may take up to [`max_body_size`](Self::max_body_size) of memory while it publishes. The default is 256:
+    /// tools and scrapes need a handful, and publishers over HTTP share connections.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn max_http_connections(mut self, connections: usize) -> Self {
+        self.max_http_connections = connections;
+        self
+    }
+
+    /// The host name or address under which others reach this machine, as `/info` and nsqlookupd say it. The default is
+    /// the host's name, as for nsqd's `--broadcast-address`.
+    #[cfg(any(feature = "http", feature = "lookupd"))]
+    #[must_use]
+    pub fn broadcast_address(mut self, address: impl Into<String>) -> Self {
+        self.broadcast_address = Some(address.into());
         self
     }
 
@@ -167,9 +228,15 @@ impl BrokerConfig {
     /// How many bytes all waiting messages may take together.
     ///
     /// Each waiting message counts its body and 96 bytes of bookkeeping, in each channel that holds it; each topic
-    /// and each channel count 1 KiB. Messages in flight do not count: RDY limits them. Beyond it, publishers of
-    /// messages that would have to wait are refused as for [`max_channel_depth`](Self::max_channel_depth), and
-    /// no topic or channel is created. The default is 1 GiB: a small part of a server's memory.
+    /// and each channel count 1 KiB; and messages in flight count too. Beyond it, publishers of
+    /// messages that would have to wait are refused as for [`max_channel_depth`](Self::max_channel_depth), and no topic
+    /// is created; channels are up to a quarter beyond it, since their consumers are who makes room. A message for a subscriber that is ready is refused only when those in flight
+    /// alone take as much, so a queue that nobody reads does not stop the others; all together may so take twice
+    /// the limit at the most. The default is 1 GiB: a small part of a server's memory.
+    ///
+    /// Beside it, each connection has up to 1 MiB for frames that its client has not read yet, and up to 64 KiB of a
+    /// command that is not complete. What has come of larger ones takes, on all connections together, as much as this
+    /// limit at the most; beyond it they are refused, and their connections end.
     #[must_use]
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.max_memory = bytes;
@@ -183,6 +250,65 @@ impl BrokerConfig {
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
         self
+    }
+
+    /// How many clients may be subscribed to one channel; further ones are refused with `E_SUB_FAILED`.
+    ///
+    /// The default is 0, for any number, as nsqd's `--max-channel-consumers`.
+    #[must_use]
+    pub fn max_channel_consumers(mut self, clients: usize) -> Self {
+        self.max_channel_consumers = clients;
+        self
+    }
+
+    /// The directory in which topics, channels and undelivered messages outlive the broker.
+    ///
+    /// At a clean stop ([`Broker::stop`](crate::Broker::stop), or a dropped handle while the runtime goes on) they
+    /// are written into one file there, and the next broker with this data path begins with them. Ephemeral topics
+    /// and channels are not kept. What a killed process had is not there: see `docs/broker-state.md`. The directory is
+    /// made if need be, the one above it is not. One broker at a time can use it.
+    ///
+    /// The default is none: messages are kept in memory only, and are gone with the broker.
+    #[must_use]
+    pub fn data_path(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data_path = Some(directory.into());
+        self
+    }
+
+    /// Adds an nsqlookupd (`host:port` of its TCP listener) at which the broker registers itself, its topics and its
+    /// channels, so that clients of the cluster find it.
+    ///
+    /// The default is none. As nsqd's `--lookupd-tcp-address`.
+    #[cfg(feature = "lookupd")]
+    #[must_use]
+    pub fn lookupd_tcp_address(mut self, address: impl Into<String>) -> Self {
+        self.lookupd.tcp_addresses.push(address.into());
+        self
+    }
+
+    /// The TCP port by which clients of the cluster reach the broker.
+    ///
+    /// The default is the port that it listens on. As nsqd's `--broadcast-tcp-port`.
+    #[cfg(feature = "lookupd")]
+    #[must_use]
+    pub fn broadcast_tcp_port(mut self, port: u16) -> Self {
+        self.lookupd.broadcast_tcp_port = Some(port);
+        self
+    }
+
+    /// The HTTP port by which tools reach the broker.
+    ///
+    /// The default is the port that it listens on, or without one the TCP port, since nsqlookupd insists on one. As nsqd's `--broadcast-http-port`.
+    #[cfg(feature = "lookupd")]
+    #[must_use]
+    pub fn broadcast_http_port(mut self, port: u16) -> Self {
+        self.lookupd.broadcast_http_port = Some(port);
+        self
+    }
+
+    /// Whether a [data path](Self::data_path) is set, so that messages outlive a clean stop.
+    pub fn keeps_messages(&self) -> bool {
+        self.data_path.is_some()
     }
 
     /// Whether clients may ask for snappy. They may by default, as with nsqd's `--snappy`.

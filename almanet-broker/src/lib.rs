@@ -1,4 +1,4 @@
-//! A broker for one machine that speaks [NSQ]'s TCP protocol.
+//! A broker for one machine that speaks [NSQ]'s TCP protocol, and its HTTP interface.
 //!
 //! NSQ clients in any language work against it as against nsqd 1.3.0: topics and channels made by their first
 //! user, `#ephemeral`, RDY, messages in flight with timeouts, TOUCH, requeued and deferred messages, heartbeats,
@@ -9,20 +9,30 @@
 //! use almanet_broker::{Broker, BrokerConfig};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), almanet_broker::StartError> {
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let broker = Broker::start(BrokerConfig::default()).await?;
 //! let address = broker.tcp_addr();
 //! # let _ = address;
 //! // Connect NSQ clients to `address`; then
-//! broker.stop().await;
+//! broker.stop().await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! or on its own, as the program `almanet-broker` with nsqd's flags.
 //!
-//! It serves development, tests and deployments of a single machine. It does not replicate, and it keeps messages
-//! in memory only; past one machine, the same clients run against nsqd and nsqlookupd.
+//! # Features
+//!
+//! - `http`: nsqd's HTTP interface for its tools, and metrics for Prometheus (`BrokerConfig::http_address`). It is not
+//!   for free at build time, and an embedded broker's owner needs it only to let others look in.
+//! - `lookupd`: registration at nsqlookupd, so that the broker can stand beside nsqd nodes
+//!   (`BrokerConfig::lookupd_tcp_address`).
+//! - `tls` (default): TLS for clients (`BrokerConfig::tls`).
+//! - `binary` (default): the program, with `http` and `lookupd`.
+//!
+//! It serves development, tests and deployments of a single machine. It does not replicate. Messages are kept in
+//! memory; with a [data path](BrokerConfig::data_path) they outlive a clean stop. Past one machine, the same clients run
+//! against nsqd and nsqlookupd.
 //!
 //! # Unlike nsqd
 //!
@@ -40,28 +50,53 @@
 //! - A connection is upgraded once, and what a client sends in plain behind an IDENTIFY that asked for TLS ends it. TLS
 //!   begins with version 1.2.
 //! - A single secret can stand in for an auth server ([`Auth::secret`]). Auth servers are asked over plain HTTP only.
+//! - Registered at nsqlookupd (feature `lookupd`), a topic that is new here gets the channels that it has on other
+//!   nodes, as in nsqd. nsqd's first publisher waits until nsqlookupd has named them; here it has its `OK` at once, and
+//!   the topic holds its messages back until then, for 2 s at most. Ephemeral topics do not ask, and of more than 256
+//!   new topics at a time only so many.
+//! - A lost connection to nsqlookupd is noticed and made again at once, not at the next PING.
 //! - A client that does not read gets no further messages once 1 MiB waits for it; they go to the others.
 //!
 //! [NSQ]: https://nsq.io
+
+#![cfg_attr(
+    not(feature = "http"),
+    allow(
+        dead_code,
+        reason = "only the HTTP interface asks for statistics and lets operators act"
+    )
+)]
 
 mod auth;
 mod broker;
 mod channel;
 mod client;
 mod config;
+mod connections;
 mod error;
+#[cfg(feature = "http")]
+mod http;
 mod limits;
+#[cfg(feature = "lookupd")]
+mod lookupd;
+mod lookupd_addresses;
+mod registration;
 mod registry;
+mod saved;
 mod server;
+#[cfg(feature = "http")]
+mod stats;
 mod step;
+mod store;
 mod timer;
 #[cfg(feature = "tls")]
 mod tls;
 mod topic;
+mod version;
 
 pub use auth::{Auth, AuthError};
 pub use broker::Broker;
 pub use config::BrokerConfig;
-pub use error::StartError;
+pub use error::{StartError, StopError};
 #[cfg(feature = "tls")]
 pub use tls::{ClientAuth, Tls, TlsBuilder, TlsError, TlsVersion};

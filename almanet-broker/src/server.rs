@@ -1,24 +1,32 @@
 //! Accepts clients, up to the limit.
 
 use std::{
-    io::{self, Write},
+    io,
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use almanet_nsq_proto::{ErrorCode, Frame, ProtocolError};
 use bytes::BytesMut;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{channel::SubscriberId, client, config::BrokerConfig, registry::Registry};
+use crate::{channel::SubscriberId, client, config::BrokerConfig, limits::LimitReached, registry::Registry};
 
 /// How long to wait when no client can be accepted: most likely the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many clients at a time are told that there are too many; further ones are closed without a word.
+const MAX_REFUSALS: usize = 64;
+
+/// How long a refused client may take to hear why.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Accepts clients until `stopped`; each is served by a task of `tasks`.
 pub(crate) async fn run(
@@ -29,8 +37,8 @@ pub(crate) async fn run(
     stopped: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let mut next_id = 0;
-    let mut was_full = false;
     loop {
         let accepted = tokio::select! {
             () = stopped.cancelled() => return,
@@ -47,14 +55,19 @@ pub(crate) async fn run(
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            if !was_full {
-                tracing::warn!(%peer, "refusing connections: max_connections is {}", config.max_connections);
+            let limit = config.max_connections;
+            let reached = LimitReached::Connections { limit };
+            registry.limit_log().report(&reached, Instant::now());
+            if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+                let stopped = stopped.clone();
+                tasks.spawn(async move {
+                    let telling = timeout(LINGER, turn_away(stream, reached));
+                    let _ = stopped.run_until_cancelled(telling).await;
+                    drop(place);
+                });
             }
-            was_full = true;
-            turn_away(stream, config.max_connections);
             continue;
         };
-        was_full = false;
         next_id += 1;
         tracing::debug!(%peer, connection = next_id, "connection accepted");
         let served = client::serve(
@@ -72,19 +85,17 @@ pub(crate) async fn run(
     }
 }
 
-/// Tells a client why it is closed, if its socket takes that at once.
-fn turn_away(stream: TcpStream, limit: usize) {
-    let refusal = ProtocolError::new(
-        ErrorCode::from("E_TOO_MANY_CONNECTIONS"),
-        format!("the broker has {limit} connections, its limit"),
-    );
+/// Tells a client why it is closed.
+async fn turn_away(mut stream: TcpStream, reached: LimitReached) {
+    let refusal = ProtocolError::new(ErrorCode::from("E_TOO_MANY_CONNECTIONS"), reached.to_string());
     let mut bytes = BytesMut::new();
     Frame::Error(refusal).encode(&mut bytes);
-    // Written past tokio, which does not know yet that the new socket takes bytes. It takes these few or the client
-    // is closed without a word; nobody waits for it.
-    if let Ok(mut stream) = stream.into_std() {
-        let _ = stream.write(&bytes);
+    if stream.write_all(&bytes).await.is_err() || stream.shutdown().await.is_err() {
+        return;
     }
+    // Closing with unread commands would reset the connection, and the reset destroys the answer.
+    let mut buffer = [0; 1024];
+    while let Ok(1..) = stream.read(&mut buffer).await {}
 }
 
 /// Listens on `address`; gives the address that was bound too, which names the port when 0 was asked for.

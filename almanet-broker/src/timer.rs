@@ -35,6 +35,12 @@ impl Timer {
         self.alarms.lock().remove(&(at, number));
     }
 
+    /// When the first alarm rings.
+    #[cfg(test)]
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.alarms.lock().first_key_value().map(|(first, _)| first.0)
+    }
+
     /// Takes out the topics whose alarm is due; says when the next one is.
     fn take_due(&self, now: Instant) -> (Vec<Weak<Topic>>, Option<Instant>) {
         let mut alarms = self.alarms.lock();
@@ -45,17 +51,23 @@ impl Timer {
     }
 }
 
+/// Rings the alarms that are due; says when the next one of the others is.
+pub(crate) fn ring(registry: &Registry, step: &mut Step) -> Option<Instant> {
+    let (due, next) = registry.timer().take_due(step.now);
+    for topic in due.iter().filter_map(Weak::upgrade) {
+        if topic.ring(step).is_gone() {
+            registry.forget(&topic);
+        }
+    }
+    next
+}
+
 /// Rings the alarms of `registry` until `stopped`.
 pub(crate) async fn run(registry: &Registry, stopped: &CancellationToken) {
     let timer = registry.timer();
     loop {
         let mut step = Step::begin();
-        let (due, next) = timer.take_due(step.now);
-        for topic in due.iter().filter_map(Weak::upgrade) {
-            if topic.ring(&mut step).is_gone() {
-                registry.forget(&topic);
-            }
-        }
+        let next = ring(registry, &mut step);
         step.end();
         let next_alarm = async {
             match next {

@@ -9,8 +9,8 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader},
-    net::TcpListener,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
@@ -21,8 +21,12 @@ fn program() -> Command {
 }
 
 /// Starts the program on a free port; gives its log from behind the line that names the address.
-fn start() -> (Child, BufReader<ChildStderr>, String) {
-    let mut child = program().args(["-tcp-address", "127.0.0.1:0"]).spawn().unwrap();
+fn start(flags: &[&str]) -> (Child, BufReader<ChildStderr>, String) {
+    let mut child = program()
+        .args(["-tcp-address", "127.0.0.1:0", "-http-address=127.0.0.1:0"])
+        .args(flags)
+        .spawn()
+        .unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains("TCP: listening on ") {
@@ -39,23 +43,55 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn it_says_where_it_listens_and_that_it_keeps_nothing_and_stops_at_a_signal() {
-    for signal in ["-TERM", "-INT"] {
-        let (mut child, mut log, address) = start();
-        let client = std::net::TcpStream::connect(&address).unwrap();
+    for name in ["-TERM", "-INT"] {
+        let (mut child, mut log, address) = start(&[]);
+        let client = TcpStream::connect(&address).unwrap();
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
         assert!(line.contains("in memory only"), "{line}");
-        let id = child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([signal, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(name, &child);
         assert!(child.wait().unwrap().success());
         drop(client);
     }
+}
+
+#[test]
+fn with_a_data_path_a_message_outlives_a_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let mut got = Vec::new();
+    for command in ["PUB t\n\0\0\0\x04kept", "SUB t c\nRDY 1\n"] {
+        let (mut child, mut log, address) = start(&["-data-path", path]);
+        let mut client = TcpStream::connect(&address).unwrap();
+        client.write_all(format!("  V2{command}").as_bytes()).unwrap();
+        // One frame is the answer to PUB; for SUB, a second one is the message.
+        got = frame(&mut client);
+        if command.starts_with("SUB") {
+            got = frame(&mut client);
+        }
+        signal("-TERM", &child);
+        let mut rest = String::new();
+        log.read_to_string(&mut rest).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(!rest.contains("memory only"), "{rest}");
+        assert!(rest.contains("saved 1 topics"), "{rest}");
+    }
+    assert!(got.ends_with(b"kept"));
+}
+
+/// Reads one frame: its type and data.
+fn frame(client: &mut TcpStream) -> Vec<u8> {
+    let mut size = [0; 4];
+    client.read_exact(&mut size).unwrap();
+    let mut data = vec![0; u32::from_be_bytes(size) as usize];
+    client.read_exact(&mut data).unwrap();
+    data
+}
+
+fn signal(signal: &str, child: &Child) {
+    let id = child.id().to_string();
+    let status = Command::new("kill").args([signal, &id]).status().unwrap();
+    assert!(status.success());
 }
 
 #[test]
@@ -98,6 +134,17 @@ fn a_certificate_that_cannot_be_read_is_one_clear_line() {
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(
         text.starts_with("almanet-broker: cannot read /does/not/exist: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_flag_of_nsqd_that_is_absent_is_refused_with_the_reason() {
+    let output = program().arg("--statsd-address=127.0.0.1:8125").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(
+        text.contains("almanet-broker has no '--statsd-address': nothing is pushed to statsd"),
         "{text}"
     );
 }

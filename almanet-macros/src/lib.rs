@@ -24,7 +24,15 @@ pub fn procedure(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::procedure(options.into(), item.into()).into()
 }
 
-/// Makes a service of the procedures in a module or an `impl` block.
+/// Gives the events of a topic to an async function.
+///
+/// Documented as `almanet::consumer`.
+#[proc_macro_attribute]
+pub fn consumer(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand::consumer(options.into(), item.into()).into()
+}
+
+/// Makes a service of the procedures in a module, an `impl` block or a trait.
 ///
 /// Documented as `almanet::service`.
 #[proc_macro_attribute]

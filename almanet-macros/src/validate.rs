@@ -8,8 +8,8 @@ const MAX_URI_LENGTH: usize = MAX_NAME_LENGTH - "_rpc_.".len();
 /// The most characters of an NSQ topic or channel name, `#ephemeral` included.
 const MAX_NAME_LENGTH: usize = 64;
 
-/// The first segment of reply topics; no procedure can have it.
-const RESERVED_SEGMENT: &str = "_reply_";
+/// First segments that no procedure can have: of reply topics, and of the topic by which services are asked what they are.
+const RESERVED_SEGMENTS: [&str; 2] = ["_reply_", "_control_"];
 
 /// Names of errors that almanet itself raises.
 const BUILT_IN_ERRORS: [&str; 4] = [
@@ -26,9 +26,10 @@ pub(crate) fn uri(uri: &str) -> Result<(), String> {
             format!("uri {uri:?} has the segment {segment:?}: {rule}; segments are joined by dots")
         })?;
     }
-    if uri.split('.').next() == Some(RESERVED_SEGMENT) {
+    let first = uri.split('.').next().unwrap_or_default();
+    if RESERVED_SEGMENTS.contains(&first) {
         return Err(format!(
-            "uri {uri:?} begins with `{RESERVED_SEGMENT}`: that segment is kept for reply topics"
+            "uri {uri:?} begins with `{first}`: that segment is kept for Almanet's own topics"
         ));
     }
     uri_length(uri)
@@ -75,6 +76,18 @@ pub(crate) fn nsq_name(kind: &str, name: &str) -> Result<(), String> {
         ..=MAX_NAME_LENGTH => Ok(()),
         length => Err(format!(
             "{kind} name {name:?} has {length} characters: at most {MAX_NAME_LENGTH} are allowed, `#ephemeral` included"
+        )),
+    }
+}
+
+/// Checks a pattern over the names of topics.
+pub(crate) fn pattern(pattern: &str) -> Result<(), String> {
+    let is_possible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '*' | '#');
+    match (1..=MAX_NAME_LENGTH).contains(&pattern.len()) && pattern.chars().all(is_possible) {
+        true => Ok(()),
+        false => Err(format!(
+            "{pattern:?} is no pattern of topics: write 1 to {MAX_NAME_LENGTH} letters, digits, `.`, `_` and `-`, with `*` for \
+             any characters"
         )),
     }
 }
@@ -166,7 +179,11 @@ mod tests {
                 "{reason}"
             );
         }
-        assert!(uri("_reply_.x").unwrap_err().contains("kept for reply topics"));
+        assert!(
+            uri("_reply_.x")
+                .unwrap_err()
+                .contains("kept for Almanet's own topics")
+        );
     }
 
     #[test]

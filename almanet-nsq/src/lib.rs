@@ -88,7 +88,12 @@ pub use config::{ConnectionConfig, ProducerConfig, Window};
 pub use connection::{ConnectionChange, ConnectionEvent, ConnectionRole};
 pub use consumer::{Consumer, ConsumerConfig, Delivery, SampleRate};
 pub use error::{AnswerError, ConnectError, Feature, PublishError};
-pub use lookup::{Lookup, LookupConfig, LookupError, Nodes};
+pub use lookup::{Lookup, LookupConfig, LookupError, Nodes, TopicList};
 pub use producer::{Duplicates, PoolNode, Producer, ProducerPool, ProducerPoolConfig};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsBuilder, TlsError};
+
+/// The snippets of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/nsq-client.md")]
+struct Guide;

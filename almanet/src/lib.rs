@@ -46,9 +46,11 @@
 //! - [`Session`]: connect, [`call`](Session::call), [`produce`](Session::produce), [`emit`](Session::emit),
 //!   [`consume`](Session::consume), [`leave`](Session::leave).
 //! - [`macro@service`] and [`macro@procedure`]: the two attributes, their options and what they generate.
+//! - [`macro@consumer`] and [`PushConsumer`]: functions that are given events, and what becomes of each.
 //! - [`Service`]: [`start`](Service::start) it on a session, or [`serve`](Service::serve) until the process is stopped.
 //! - [`blocking`]: sessions for programs without a runtime.
 //! - [`layer`]: middleware around procedures, and around the calls of a session.
+//! - [`Session::discover`] and [`Session::introspect`]: what runs, and how it does.
 //! - [`CallError`]: everything that can become of a call; [`RpcError`](macro@RpcError): errors of your own.
 //!
 //! # Cargo features
@@ -58,11 +60,13 @@
 //!   they can be fetched.
 //! - `opentelemetry`: [traces](telemetry) whose ids are OpenTelemetry's, by `tracing-opentelemetry`.
 //! - `testing`: `testing::TestBed`, for tests: broker, service and session in one line, and faults at will.
+//! - `schema` (default): JSON Schemas of what procedures take and return, by [`schemars`].
 //! - `tls` (default): [`transport::Tls`], for connections to nsqd over TLS; building it needs a C compiler.
 
 mod error;
 mod event;
 mod id;
+mod introspect;
 mod macros;
 mod service;
 mod session;
@@ -79,23 +83,40 @@ pub mod transport;
 #[cfg(feature = "embedded")]
 pub use almanet_broker::{Broker, BrokerConfig};
 pub use error::{
-    CallError, ConnectError, ConsumeError, LeaveError, ProduceError, RemoteError, RpcError, ServeError,
-    StartError,
+    CallError, CommitError, ConnectError, ConsumeError, IntrospectError, LeaveError, ProduceError,
+    RemoteError, ReplayError, RpcError, ServeError, StartError,
 };
-pub use event::{Consumer, Event, Received, Undecodable};
+pub use event::{
+    AutoAck, Batch, Consume, Consumer, DeadLetter, DeadLetters, Event, EventContext, EventRetry, Failure,
+    HandlerResult, InvalidPattern, PushConsumer, Reason, Received, ReceivedBatch, Replayed, TopicPattern,
+    Undecodable,
+};
 pub use id::{Id, InvalidId};
-pub use macros::{Event, RpcError, procedure, service};
-pub use service::{Context, Handler, Procedure, ProcedureOptions, Request, Service, ServiceHandle};
-pub use session::{Call, Caller, OutgoingCall, Session, SessionBuilder};
+pub use introspect::{
+    Instance, InstanceInfo, InstanceStats, Introspection, ProcedureInfo, ProcedureSchema, ProcedureStats,
+};
+pub use macros::{Event, RpcError, consumer, procedure, service};
+#[cfg(feature = "schema")]
+pub use schemars;
+pub use service::{
+    CallCounts, Context, ErrorSchema, Handler, Procedure, ProcedureOptions, Request, Schemas, Service,
+    ServiceHandle,
+};
+pub use session::{
+    Call, Caller, CircuitBreaker, CircuitState, OutgoingCall, Retry, RetryBudget, Session, SessionBuilder,
+};
 pub use uri::{InvalidUri, Uri};
-pub use wire::{Codec, DecodeError, EncodeError, EnvelopeError, Headers, Invocation, Payload, Reply};
+pub use wire::{
+    Codec, Control, ControlKind, DecodeError, EncodeError, EnvelopeError, EventBody, Headers, Invocation,
+    Payload, Reply,
+};
 
 /// What generated code refers to. Not for others: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
     pub use serde;
 
-    pub use crate::service::{NoPayload, Outcome};
+    pub use crate::service::{NoPayload, ObjectSchema, Outcome, Probe, Unknown};
 }
 
 /// The snippets of the README compile.
@@ -111,3 +132,13 @@ struct Middleware;
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../../docs/testing.md")]
 struct Testing;
+
+/// The snippets of the guide from Python compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-python.md")]
+struct FromPython;
+
+/// So do those of the guide to events.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/events.md")]
+struct EventsGuide;

@@ -23,12 +23,21 @@
 ///
 /// A [`Context`](crate::Context) if the function wants one, first; then the payload: nothing, one value, or several
 /// values, which travel as a map by name. Payload types are owned and implement serde's `Serialize` and
-/// `Deserialize`.
+/// `Deserialize`. Each of several may have `#[serde(...)]` attributes, as a field has:
+///
+/// ```
+/// # use almanet::procedure;
+/// #[procedure(uri = "net.example.repeat")]
+/// async fn repeat(text: String, #[serde(default, alias = "count")] times: Option<usize>) -> String {
+///     text.repeat(times.unwrap_or(2))
+/// }
+/// ```
 ///
 /// # Return type
 ///
 /// A value that implements `Serialize` and `Deserialize`, or a `Result` of it and an [`RpcError`](trait@crate::RpcError).
 /// A `Result` is known by that name, so an alias of it keeps the name: `type Result<T> = std::result::Result<T, MyError>`.
+/// One of another name is refused by the compiler.
 ///
 /// # Options
 ///
@@ -41,12 +50,13 @@
 /// | `concurrency = 8` | the most runs at once in one instance |
 /// | `idempotent` | running twice does no more than running once |
 /// | `tags("a", "b")` | words by which tools group procedures |
-/// | `hidden` | not shown in listings |
+/// | `hidden` | not shown when services are asked what they are |
 ///
-/// The doc comment becomes the procedure's description.
+/// The doc comment becomes the procedure's description. Types that implement `JsonSchema` of
+/// [`schemars`](crate::schemars) tell what they look like ([`Schemas`](crate::Schemas)); others do as well.
 pub use almanet_macros::procedure;
 
-/// Makes a service of the procedures in a module or an `impl` block.
+/// Makes a service of the procedures in a module, an `impl` block or a trait.
 ///
 /// On a module:
 ///
@@ -95,12 +105,43 @@ pub use almanet_macros::procedure;
 /// # }
 /// ```
 ///
+/// On a trait, which is a contract: services implement it, and callers have its client. Neither needs the other's
+/// crate, only that of the contract.
+///
+/// ```
+/// # use almanet::service;
+/// #[service(prepath = "net.example.greeter")]
+/// pub trait Greeter {
+///     /// Greets a person by name.
+///     #[procedure]
+///     async fn greet(&self, name: String) -> String;
+/// }
+///
+/// struct English;
+///
+/// impl Greeter for English {
+///     async fn greet(&self, name: String) -> String {
+///         format!("Hello, {name}!")
+///     }
+/// }
+///
+/// # async fn example(session: almanet::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// let handle = English.into_service().start(&session).await?;
+/// let greeting = GreeterClient::new(&session).greet("Aidar".into()).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The trait becomes `Send + Sync + 'static`, and its procedures return futures that are `Send`, which an `async fn`
+/// implements. `into_service` takes the state, `shared_service` an `Arc` of it. A procedure may have a body, which is
+/// what services do that do not say otherwise; a method without `#[procedure]` is an ordinary one.
+///
 /// # Options
 ///
 /// | option | meaning |
 /// |---|---|
 /// | `prepath = "net.example"` | what stands before the name of each procedure |
-/// | `client = "Name"` | the name of the generated client; default: `Client` in a module, `<Type>Client` beside an `impl` |
+/// | `client = "Name"` | the name of the generated client; default: `Client` in a module, `<Type>Client` beside an `impl` or a trait |
 pub use almanet_macros::service;
 
 /// Gives a struct or an enum names and payloads on the wire, so that callers can match it.
@@ -111,7 +152,60 @@ pub use almanet_macros::service;
 /// [`std::error::Error`]. See the [trait](trait@crate::RpcError) for an example.
 pub use almanet_macros::RpcError;
 
-/// Gives a type the topic that carries its events: `#[event(topic = "net.example.joined")]`.
+/// Gives a type the topic that carries its events: `#[event(topic = "net.example.joined")]`,
+/// and a version if it is not the first: `version = 2`.
 ///
 /// See the [trait](trait@crate::Event) for an example.
 pub use almanet_macros::Event;
+
+/// Gives the events of a topic to an async function.
+///
+/// ```no_run
+/// use almanet::{Event, EventContext, Failure, consumer};
+///
+/// #[derive(serde::Serialize, serde::Deserialize, Event)]
+/// #[event(topic = "net.example.joined")]
+/// struct UserJoined {
+///     name: String,
+/// }
+///
+/// /// Sends a mail to whoever joins.
+/// #[consumer(channel = "mailer", concurrency = 8, max_attempts = 5, retry = "1s..5m")]
+/// async fn welcome(event: UserJoined) -> Result<(), Failure> {
+///     println!("welcome, {}", event.name);
+///     Ok(())
+/// }
+///
+/// # async fn example(session: almanet::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// let running = welcome::consumer().start(&session).await?;      // alone, or in a service:
+/// let running = almanet::Service::new().consumer(welcome::consumer()).start(&session).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Inside of a [`#[service]`](macro@service) it is started and stopped with the procedures, and on an `impl` block it shares
+/// their state. What becomes of an event when the function fails is in [`PushConsumer`](crate::PushConsumer).
+///
+/// # Arguments
+///
+/// An [`EventContext`](crate::EventContext) if the function wants one, first; then the event, an owned value.
+///
+/// # Return type
+///
+/// Nothing, or a `Result` of nothing and a [`Failure`](crate::Failure) or any error.
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `topic = "net.example.joined"` | the topic; default: the one of the event's type, which is an [`Event`](trait@crate::Event) then |
+/// | `pattern = "orders.*"` | instead of a topic: all that match, see [`TopicPattern`](crate::TopicPattern) |
+/// | `channel = "mailer"` | the channel whose members share the events |
+/// | `broadcast` | instead of a channel: one of this instance's own, for every event from now on |
+/// | `concurrency = 8` | the most events at once in one instance |
+/// | `max_attempts = 5` | how often an event is handled before it goes to the dead letters |
+/// | `retry = "1s..5m"` | how long a failed event waits: doubling from the first time to the second, or always the same (`"10s"`) |
+/// | `timeout = "30s"` | how long one attempt may take; `ms`, `s`, `m`, `h` |
+///
+/// The doc comment becomes the consumer's description.
+pub use almanet_macros::consumer;

@@ -7,8 +7,8 @@ use almanet_nsq::{InvalidName, TopicName};
 /// What stands before a procedure's URI in the name of its topic.
 const TOPIC_PREFIX: &str = "_rpc_.";
 
-/// The first segment of reply topics; no procedure can have it.
-const RESERVED: &str = "_reply_";
+/// First segments that no procedure can have: of reply topics, and of the topic by which services are asked what they are.
+const RESERVED: [&str; 2] = ["_reply_", "_control_"];
 
 /// The name of a procedure, such as `net.example.greet`. Cheap to clone.
 ///
@@ -75,7 +75,11 @@ fn validate(uri: &str) -> Result<(), InvalidUri> {
             });
         }
     }
-    if uri.split('.').next() == Some(RESERVED) {
+    if uri
+        .split('.')
+        .next()
+        .is_some_and(|first| RESERVED.contains(&first))
+    {
         return Err(InvalidUri::Reserved { uri: uri.to_owned() });
     }
     Ok(())
@@ -114,8 +118,10 @@ pub enum InvalidUri {
         /// What is wrong with the topic name.
         source: InvalidName,
     },
-    /// The URI begins with the segment that reply topics have.
-    #[error("uri {uri:?} begins with `_reply_`: that segment is kept for reply topics")]
+    /// The URI begins with `_reply_` or `_control_`, which are no procedures' segments.
+    #[error(
+        "uri {uri:?} begins with `_reply_` or `_control_`: those segments are kept for Almanet's own topics"
+    )]
     Reserved {
         /// The refused text.
         uri: String,
@@ -170,12 +176,10 @@ mod tests {
             };
             assert_eq!(Uri::new(bad), Err(expected));
         }
-        assert_eq!(
-            Uri::new("_reply_.x"),
-            Err(InvalidUri::Reserved {
-                uri: "_reply_.x".to_owned()
-            })
-        );
+        for reserved in ["_reply_.x", "_control_"] {
+            let uri = reserved.to_owned();
+            assert_eq!(Uri::new(reserved), Err(InvalidUri::Reserved { uri }));
+        }
     }
 
     #[test]

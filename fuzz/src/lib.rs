@@ -10,7 +10,7 @@
 //! What is found becomes a file in `fuzz/regressions/<target>`, which the tests run too.
 //!
 //! What `almanet-nsq` keeps to itself (what lookupd answers, compressed streams) is reached as a peer reaches it: over
-//! a socket. Those targets are slower, by a factor of a hundred.
+//! a socket. So is a whole broker, by its TCP and its HTTP port. Those targets are slower, by a factor of a hundred.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -21,7 +21,7 @@
 
 mod target;
 
-pub use target::{command, compressed, envelope, frame, identify, lookup, name, publish};
+pub use target::{broker, command, compressed, envelope, frame, http, identify, lookup, name, publish};
 
 /// One target, as the tests and the program `seeds` see it.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "frame",
         run: frame,
@@ -84,6 +84,18 @@ pub const TARGETS: [Target; 8] = [
         name: "compressed",
         run: compressed,
         seeds: target::compressed_seeds,
+        is_slow: true,
+    },
+    Target {
+        name: "broker",
+        run: broker,
+        seeds: target::broker_seeds,
+        is_slow: true,
+    },
+    Target {
+        name: "http",
+        run: http,
+        seeds: target::http_seeds,
         is_slow: true,
     },
 ];

@@ -109,3 +109,13 @@ fn answers_of_nsqlookupd() {
 fn compressed_streams() {
     short_run("compressed");
 }
+
+#[test]
+fn clients_of_a_broker() {
+    short_run("broker");
+}
+
+#[test]
+fn http_clients_of_a_broker() {
+    short_run("http");
+}

@@ -109,7 +109,7 @@ async fn a_node_that_appears_gets_every_subscription_and_serves_when_the_first_i
     let replies = format!("_rpc_._reply_.{}#ephemeral", calling.id());
     happened(&mut served, &second, Some(&topic), is_connected).await;
     happened(&mut called, &second, Some(&replies), is_connected).await;
-    one.stop().await;
+    one.stop().await.unwrap();
     happened(&mut called, &first, None, |change| {
         matches!(change, ConnectionChange::Lost { .. })
     })
@@ -178,7 +178,7 @@ async fn an_nsqlookupd_that_cannot_be_reached_is_an_error_that_names_it() {
 #[tokio::test]
 async fn listed_nodes_that_cannot_be_reached_are_an_error_that_names_them() {
     let (broker, address) = broker().await;
-    broker.stop().await;
+    broker.stop().await.unwrap();
     let lookupd = Lookupd::listing([address.clone()]).await;
     let error = eager(&lookupd).0.connect().await.unwrap_err();
     assert!(error.to_string().contains(&address), "{error}");

@@ -27,7 +27,7 @@ async fn calls_and_events_work_again_after_the_broker_restarts() {
     let mut consumer = session.consume_topic::<u32>(&topic, "worker").await.unwrap();
     assert_eq!(session.call::<String>(&uri, "before").await.unwrap(), "before");
 
-    broker.stop().await;
+    broker.stop().await.unwrap();
     let _broker = broker_at(address).await;
 
     // A call that is made while the connections come back can be lost with the old broker; a new one is not.
@@ -65,7 +65,7 @@ async fn with_two_brokers_a_call_reaches_a_service_through_the_one_that_is_left(
         assert_eq!(calling.call::<String>(&uri, text).await.unwrap(), text);
     }
 
-    first.stop().await;
+    first.stop().await.unwrap();
     let mut answered = 0;
     while answered < 10 {
         // The first call may go to the broker that has just gone; none that follows does.

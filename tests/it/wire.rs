@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use almanet::{Codec, EnvelopeError, Id, Invocation, Payload, RemoteError, Reply, transport::TopicName};
+use almanet::{
+    Codec, Control, ControlKind, EnvelopeError, Id, Invocation, Payload, RemoteError, Reply,
+    transport::TopicName,
+};
 use bytes::Bytes;
 
 const ID: Id = Id::from_bytes([0x11; 16]);
@@ -37,11 +40,11 @@ fn a_messagepack_invocation_has_the_documented_bytes() {
 }
 
 #[test]
-fn a_json_invocation_is_the_python_packages_with_two_more_keys() {
+fn a_json_invocation_is_the_python_packages_with_three_more_keys() {
     let expected = concat!(
         r#"{"id":"11111111111111111111111111111111","caller_id":"22222222222222222222222222222222","#,
         r#""payload":"\"Aidar\"","reply_topic":"_rpc_._reply_.r#ephemeral","#,
-        r#""timeout_ms":5000,"headers":{"tenant":"acme"}}"#,
+        r#""expires":5,"timeout_ms":5000,"control":true,"headers":{"tenant":"acme"}}"#,
     );
     let body = invocation(Codec::Json).encode().unwrap();
     assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
@@ -57,6 +60,7 @@ fn a_json_invocation_of_the_python_package_is_read() {
     let invocation = Invocation::decode(&Bytes::from_static(body.as_bytes())).unwrap();
     assert_eq!((invocation.id, invocation.caller_id), (ID, CALLER));
     assert_eq!((invocation.reply_topic, invocation.timeout), (None, None));
+    assert!(!invocation.takes_control, "the Python package knows none");
     let payload: serde_json::Value = invocation.payload.decode().unwrap();
     assert_eq!(payload, serde_json::json!({ "name": "Änne" }));
 }
@@ -85,6 +89,60 @@ fn messagepack_replies_have_the_documented_bytes() {
         expected.escape_ascii().to_string()
     );
     assert_eq!(Reply::decode(&body).unwrap(), error);
+}
+
+#[test]
+fn control_messages_have_the_documented_bytes() {
+    for (kind, name) in [
+        (ControlKind::Running, "\u{7}running"),
+        (ControlKind::Cancel, "\u{6}cancel"),
+        (ControlKind::Clock, "\u{5}clock"),
+    ] {
+        let mut expected = vec![0x94, 0x01];
+        expected.extend(name.as_bytes());
+        expected[2] |= 0xa0;
+        expected.extend([0xc4, 16]);
+        expected.extend([0x11; 16]);
+        expected.extend([0xc4, 16]);
+        expected.extend([0x22; 16]);
+        let control = Control::new(kind, ID, CALLER);
+        let body = control.encode().unwrap();
+        assert_eq!(
+            body.escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
+        assert!(Control::sniff(&body) && Reply::decode(&body).is_err());
+        assert_eq!(Control::decode(&body), Ok(Some(control)));
+    }
+}
+
+#[test]
+fn no_reply_is_taken_for_a_control_message() {
+    for codec in [Codec::MessagePack, Codec::Json] {
+        let payload = || Payload::encode(codec, "running").unwrap();
+        let value = Reply::new(ID, Ok(payload()));
+        let error = Reply::new(ID, Err(RemoteError::new("cancel", payload())));
+        for reply in [value, error] {
+            assert!(!Control::sniff(&reply.encode().unwrap()), "{reply:?}");
+        }
+    }
+}
+
+#[test]
+fn control_messages_of_later_versions_are_passed_over_and_broken_ones_refused() {
+    let decode = |body: Vec<u8>| Control::decode(&Bytes::from(body));
+    let longer = rmp_serde::to_vec(&(1, "cancel", ID, CALLER, "later")).unwrap();
+    assert_eq!(
+        decode(longer),
+        Ok(Some(Control::new(ControlKind::Cancel, ID, CALLER)))
+    );
+    let unknown = rmp_serde::to_vec(&(1, "credit", 7)).unwrap();
+    assert!(Control::sniff(&unknown));
+    assert_eq!(decode(unknown), Ok(None));
+    let short = rmp_serde::to_vec(&(1, "cancel", ID)).unwrap();
+    assert!(decode(short).is_err());
+    let other = rmp_serde::to_vec(&(2, "cancel", ID, CALLER)).unwrap();
+    assert!(decode(other).is_err());
 }
 
 #[test]

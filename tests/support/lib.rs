@@ -1,7 +1,8 @@
-//! What the integration tests share: a broker to test against, a proxy that does harm to the way there, a procedure to
-//! call, and names that no two tests share.
+//! What the integration tests share: a broker to test against, a proxy that does harm to the way there, a soak, a
+//! procedure to call, and names that no two tests share.
 
 pub mod proxy;
+pub mod soak;
 
 use std::convert::Infallible;
 
@@ -23,15 +24,18 @@ impl TestBroker {
                 address,
                 _embedded: None,
             },
-            Err(_) => {
-                let broker = Broker::start(BrokerConfig::default())
-                    .await
-                    .expect("an embedded broker");
-                Self {
-                    address: broker.tcp_addr().to_string(),
-                    _embedded: Some(broker),
-                }
-            }
+            Err(_) => Self::embedded().await,
+        }
+    }
+
+    /// Starts the embedded broker, for tests whose names others have too.
+    pub async fn embedded() -> Self {
+        let broker = Broker::start(BrokerConfig::default())
+            .await
+            .expect("an embedded broker");
+        Self {
+            address: broker.tcp_addr().to_string(),
+            _embedded: Some(broker),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use crate::channel::after;
+use crate::{channel::after, connections::Identity};
 
 /// What a secret allows, and until when that is known.
 #[derive(Debug)]
@@ -116,6 +116,14 @@ impl Grant {
             identity_url: self.identity_url.clone(),
             permission_count: self.permission_count(),
         }
+    }
+
+    /// Whom the auth server takes the client for; `None` where it may do nothing.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        (self.permission_count() > 0).then(|| Identity {
+            name: self.identity.clone(),
+            url: self.identity_url.clone(),
+        })
     }
 
     pub(crate) fn permission_count(&self) -> usize {

@@ -64,6 +64,15 @@ impl Deferred {
         Some(entry.message)
     }
 
+    /// Takes all messages out, with the time when each is due; the earliest first.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = (Message, Instant)> + use<> {
+        let entries = std::mem::take(&mut self.entries);
+        self.memory
+            .release(entries.iter().map(|Reverse(entry)| cost(&entry.message)).sum());
+        let entries = entries.into_sorted_vec().into_iter().rev();
+        entries.map(|Reverse(entry)| (entry.message, entry.due))
+    }
+
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Message> {
         self.entries.iter().map(|Reverse(entry)| &entry.message)

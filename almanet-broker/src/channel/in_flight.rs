@@ -4,12 +4,14 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use almanet_nsq_proto::{Message, MessageId};
 
 use super::{SubscriberId, after};
+use crate::limits::{InFlightShare, Memory, cost};
 
 /// How many outdated deadlines may lie in the heap beside those that count.
 const OUTDATED: usize = 256;
@@ -27,10 +29,11 @@ pub(crate) enum NotInFlight {
 ///
 /// Answering a message does not search the heap: its deadline stays there, outdated, until it comes up or the
 /// outdated ones are the majority. So an answer costs one look into a map.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct InFlight {
     messages: HashMap<MessageId, Delivery, BuildHasherDefault<IdHasher>>,
     deadlines: BinaryHeap<Reverse<(Instant, MessageId)>>,
+    share: InFlightShare,
 }
 
 #[derive(Debug)]
@@ -42,6 +45,14 @@ struct Delivery {
 }
 
 impl InFlight {
+    pub(super) fn new(memory: Arc<Memory>) -> Self {
+        Self {
+            messages: HashMap::default(),
+            deadlines: BinaryHeap::new(),
+            share: InFlightShare::new(memory),
+        }
+    }
+
     pub(super) fn insert(
         &mut self,
         message: Message,
@@ -49,6 +60,7 @@ impl InFlight {
         delivered: Instant,
         timeout: Duration,
     ) {
+        self.share.add(cost(&message));
         let deadline = after(delivered, timeout);
         self.push_deadline(deadline, message.id);
         self.messages.insert(
@@ -69,6 +81,7 @@ impl InFlight {
             return Err(NotInFlight::NotOwner);
         }
         let delivery = self.messages.remove(id).ok_or(NotInFlight::Unknown)?;
+        self.share.remove(cost(&delivery.message));
         Ok(delivery.message)
     }
 
@@ -106,6 +119,7 @@ impl InFlight {
             self.deadlines.pop();
             if counts {
                 let delivery = self.messages.remove(&id)?;
+                self.share.remove(cost(&delivery.message));
                 return Some((delivery.message, delivery.owner));
             }
         }
@@ -119,8 +133,28 @@ impl InFlight {
             .extract_if(|_, delivery| delivery.owner == owner)
             .map(|(_, delivery)| delivery.message)
             .collect();
+        self.share.remove(messages.iter().map(cost).sum());
         messages.sort_unstable_by_key(|message| message.id);
         messages
+    }
+
+    /// Takes all messages out, the oldest first.
+    pub(super) fn take_all(&mut self) -> Vec<Message> {
+        self.deadlines.clear();
+        let deliveries = std::mem::take(&mut self.messages).into_values();
+        let mut messages: Vec<_> = deliveries.map(|delivery| delivery.message).collect();
+        self.share.remove(messages.iter().map(cost).sum());
+        messages.sort_unstable_by_key(|message| message.id);
+        messages
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Forgets all messages.
+    pub(super) fn clear(&mut self) {
+        self.take_all();
     }
 
     /// A time at or before the earliest deadline.

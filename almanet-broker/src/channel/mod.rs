@@ -3,11 +3,14 @@
 //! A [`Channel`] is a pure machine: it has no task, no lock and no clock. Whoever drives it says what time it is,
 //! and gets what it sends through an [`Outlet`]. So its rules are tested by moving `now`.
 
+mod control;
+mod counts;
 mod deferred;
 mod in_flight;
 #[cfg(test)]
 mod model;
 mod queue;
+mod report;
 mod subscriber;
 #[cfg(test)]
 mod tests;
@@ -29,7 +32,9 @@ use self::{
 use crate::limits::Memory;
 
 pub(crate) use self::{
+    counts::Counts,
     in_flight::NotInFlight,
+    report::{ChannelReport, SubscriberReport},
     subscriber::{Offer, Outlet, Subscriber, SubscriberId},
 };
 
@@ -44,6 +49,9 @@ pub(crate) struct Channel<O: Outlet> {
     /// once; one that no longer wants any is dropped when its turn comes.
     rotation: VecDeque<SubscriberId>,
     max_message_timeout: Duration,
+    /// Whether messages wait although subscribers are ready.
+    paused: bool,
+    counts: Counts,
 }
 
 impl<O: Outlet> Channel<O> {
@@ -52,10 +60,12 @@ impl<O: Outlet> Channel<O> {
         Self {
             queue: Queue::new(Arc::clone(memory)),
             deferred: Deferred::new(Arc::clone(memory)),
-            in_flight: InFlight::default(),
+            in_flight: InFlight::new(Arc::clone(memory)),
             subscribers: HashMap::default(),
             rotation: VecDeque::new(),
             max_message_timeout,
+            paused: false,
+            counts: Counts::default(),
         }
     }
 
@@ -66,11 +76,11 @@ impl<O: Outlet> Channel<O> {
 
     /// Whether a message that comes now would be delivered at once.
     pub(crate) fn is_hungry(&self) -> bool {
-        self.queue.is_empty() && !self.rotation.is_empty()
+        !self.paused && self.queue.is_empty() && !self.rotation.is_empty()
     }
 
-    pub(crate) fn has_subscribers(&self) -> bool {
-        !self.subscribers.is_empty()
+    pub(crate) fn subscribers(&self) -> usize {
+        self.subscribers.len()
     }
 
     /// A time at or before the one when [`expire`](Self::expire) has something to do; `None` for never.
@@ -83,7 +93,8 @@ impl<O: Outlet> Channel<O> {
 
     /// Takes a message in.
     pub(crate) fn publish(&mut self, message: Message, now: Instant, touched: &mut O::Touched) {
-        let left = if self.queue.is_empty() {
+        self.counts.messages += 1;
+        let left = if self.queue.is_empty() && !self.paused {
             self.deliver(message, now, touched)
         } else {
             Some(message)
@@ -95,6 +106,7 @@ impl<O: Outlet> Channel<O> {
 
     /// Takes a message in that may be delivered from `due` on.
     pub(crate) fn defer(&mut self, message: Message, due: Instant) {
+        self.counts.messages += 1;
         self.deferred.push(message, due);
     }
 
@@ -103,7 +115,8 @@ impl<O: Outlet> Channel<O> {
         self.subscribers.insert(id, subscriber);
     }
 
-    /// Removes a subscriber. What it had in flight goes to others at once; nsqd lets it time out.
+    /// Removes a subscriber. What it had in flight goes to others at once; nsqd lets it time out, and it counts as
+    /// that.
     pub(crate) fn unsubscribe(&mut self, id: SubscriberId, now: Instant, touched: &mut O::Touched) {
         let Some(subscriber) = self.subscribers.remove(&id) else {
             return;
@@ -112,6 +125,7 @@ impl<O: Outlet> Channel<O> {
             self.rotation.retain(|listed| *listed != id);
         }
         for message in self.in_flight.remove_all_of(id) {
+            self.counts.timed_out += 1;
             self.queue.push(message);
         }
         self.dispatch(now, touched);
@@ -133,6 +147,24 @@ impl<O: Outlet> Channel<O> {
         }
     }
 
+    /// Ends deliveries to all subscribers for good; they may still answer what they have.
+    pub(crate) fn close_all(&mut self) {
+        self.subscribers.values_mut().for_each(Subscriber::close);
+    }
+
+    /// Takes all messages out, each with the time for which it is still deferred: first those that were delivered and
+    /// not answered, then those that wait, then those that are deferred.
+    pub(crate) fn take_messages(
+        &mut self,
+        now: Instant,
+    ) -> impl Iterator<Item = (Message, Duration)> + use<O> {
+        let waiting = self.in_flight.take_all().into_iter().chain(self.queue.take_all());
+        let deferred = self.deferred.take_all();
+        waiting
+            .map(|message| (message, Duration::ZERO))
+            .chain(deferred.map(move |(message, due)| (message, due.saturating_duration_since(now))))
+    }
+
     /// Goes on with a subscriber whose outlet was [full](Offer::Full) and has room again.
     pub(crate) fn resume(&mut self, id: SubscriberId, now: Instant, touched: &mut O::Touched) {
         self.list(id);
@@ -148,7 +180,8 @@ impl<O: Outlet> Channel<O> {
         touched: &mut O::Touched,
     ) -> Result<(), NotInFlight> {
         self.in_flight.remove(message, id)?;
-        self.answered(id);
+        self.counts.finished += 1;
+        self.answered(id, Subscriber::finished);
         self.dispatch(now, touched);
         Ok(())
     }
@@ -163,7 +196,8 @@ impl<O: Outlet> Channel<O> {
         touched: &mut O::Touched,
     ) -> Result<(), NotInFlight> {
         let message = self.in_flight.remove(message, id)?;
-        self.answered(id);
+        self.counts.requeued += 1;
+        self.answered(id, Subscriber::requeued);
         if delay.is_zero() {
             self.queue.push(message);
         } else {
@@ -192,7 +226,8 @@ impl<O: Outlet> Channel<O> {
     /// Queues again what timed out, and what was deferred until now.
     pub(crate) fn expire(&mut self, now: Instant, touched: &mut O::Touched) {
         while let Some((message, owner)) = self.in_flight.pop_expired(now) {
-            self.answered(owner);
+            self.counts.timed_out += 1;
+            self.answered(owner, Subscriber::timed_out);
             self.queue.push(message);
         }
         while let Some(message) = self.deferred.pop_due(now) {
@@ -202,9 +237,9 @@ impl<O: Outlet> Channel<O> {
     }
 
     /// Notes that a subscriber has one message less in flight.
-    fn answered(&mut self, id: SubscriberId) {
+    fn answered(&mut self, id: SubscriberId, how: fn(&mut Subscriber<O>)) {
         if let Some(subscriber) = self.subscribers.get_mut(&id) {
-            subscriber.answered();
+            how(subscriber);
             self.list(id);
         }
     }
@@ -220,7 +255,7 @@ impl<O: Outlet> Channel<O> {
 
     /// Delivers what can be delivered.
     fn dispatch(&mut self, now: Instant, touched: &mut O::Touched) {
-        while !self.rotation.is_empty() {
+        while !self.paused && !self.rotation.is_empty() {
             let Some(message) = self.queue.pop() else {
                 return;
             };
@@ -250,6 +285,8 @@ impl<O: Outlet> Channel<O> {
             message = returned;
             match offer {
                 Offer::Taken => {
+                    self.counts.delivered += 1;
+                    self.counts.delivered_bytes += message.body.len() as u64;
                     let timeout = subscriber.message_timeout();
                     self.in_flight.insert(message, id, now, timeout);
                     self.list(id);

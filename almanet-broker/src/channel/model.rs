@@ -49,6 +49,9 @@ enum Operation {
     Pass {
         seconds: u64,
     },
+    Pause,
+    Unpause,
+    Empty,
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -69,6 +72,9 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(subscriber, message, seconds)| Requeue { subscriber, message, seconds }),
         2 => (subscriber(), message()).prop_map(|(subscriber, message)| Touch { subscriber, message }),
         2 => (0..15u64).prop_map(|seconds| Pass { seconds }),
+        1 => Just(Pause),
+        2 => Just(Unpause),
+        1 => Just(Empty),
     ]
 }
 
@@ -100,6 +106,7 @@ impl Run {
     fn apply(&mut self, operation: Operation) {
         let now = self.now;
         let mut deliveries = Vec::new();
+        let was_paused = self.channel.paused;
         let channel = &mut self.channel;
         match operation {
             Operation::Publish => {
@@ -163,7 +170,18 @@ impl Run {
                     assert_eq!((waiting, in_flight), after, "something happened before the alarm");
                 }
             }
+            Operation::Pause => channel.pause(),
+            Operation::Unpause => channel.unpause(now, &mut deliveries),
+            Operation::Empty => {
+                // What was there is done with.
+                self.finished += (channel.depth() + channel.in_flight.len()) as u64;
+                channel.empty();
+            }
         }
+        assert!(
+            !(was_paused && self.channel.paused) || deliveries.is_empty(),
+            "a paused channel delivered"
+        );
         for (_, id, attempts) in deliveries {
             let before = self.attempts.insert(id, attempts).unwrap_or(0);
             assert_eq!(attempts, before + 1, "attempts of {id}");
@@ -197,7 +215,7 @@ impl Run {
             assert!(self.ready.contains_key(&owner.0), "the owner is gone");
         }
         assert!(
-            channel.queue.is_empty() || channel.rotation.is_empty(),
+            channel.paused || channel.queue.is_empty() || channel.rotation.is_empty(),
             "a message waits although a subscriber is ready"
         );
         let mut listed: Vec<_> = channel.rotation.iter().collect();
@@ -228,6 +246,7 @@ proptest! {
         let recorder = Recorder { id: last, answer: Offer::Taken };
         run.now += Duration::from_secs(100);
         let mut deliveries = Vec::new();
+        run.channel.unpause(run.now, &mut deliveries);
         for subscriber in 0..SUBSCRIBERS {
             run.channel.unsubscribe(SubscriberId(subscriber), run.now, &mut deliveries);
         }

@@ -53,6 +53,13 @@ impl Queue {
         Some(message)
     }
 
+    /// Takes all messages out, in order.
+    pub(super) fn take_all(&mut self) -> VecDeque<Message> {
+        let messages = std::mem::take(&mut self.messages);
+        self.memory.release(messages.iter().map(cost).sum());
+        messages
+    }
+
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Message> {
         self.messages.iter()
@@ -61,6 +68,6 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        self.memory.release(self.messages.iter().map(cost).sum());
+        self.take_all();
     }
 }

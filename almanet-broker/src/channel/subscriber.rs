@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use almanet_nsq_proto::Frame;
 
+use super::SubscriberReport;
+
 /// The name of a subscriber: the number of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SubscriberId(pub(crate) u64);
@@ -27,6 +29,9 @@ pub(crate) trait Outlet {
 
     /// Offers a message frame.
     fn offer(&mut self, frame: &Frame, touched: &mut Self::Touched) -> Offer;
+
+    /// Ends the subscriber's connection: its channel is deleted.
+    fn end(&mut self);
 }
 
 /// One subscriber: what it asked for and how much of it it has.
@@ -36,6 +41,9 @@ pub(crate) struct Subscriber<O> {
     message_timeout: Duration,
     ready: u64,
     in_flight: u64,
+    delivered: u64,
+    finished: u64,
+    requeued: u64,
     closing: bool,
     listed: bool,
 }
@@ -48,6 +56,9 @@ impl<O: Outlet> Subscriber<O> {
             message_timeout,
             ready: 0,
             in_flight: 0,
+            delivered: 0,
+            finished: 0,
+            requeued: 0,
             closing: false,
             listed: false,
         }
@@ -69,8 +80,40 @@ impl<O: Outlet> Subscriber<O> {
         self.closing = true;
     }
 
-    pub(super) fn answered(&mut self) {
+    pub(super) fn finished(&mut self) {
+        self.finished += 1;
+        self.timed_out();
+    }
+
+    pub(super) fn requeued(&mut self) {
+        self.requeued += 1;
+        self.timed_out();
+    }
+
+    pub(super) fn timed_out(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Nothing that it was sent counts as in flight any more.
+    pub(super) fn emptied(&mut self) {
+        self.in_flight = 0;
+    }
+
+    /// Ends its connection.
+    pub(super) fn end(&mut self) {
+        self.outlet.end();
+    }
+
+    pub(super) fn report(&self, id: SubscriberId) -> SubscriberReport {
+        SubscriberReport {
+            id,
+            ready: self.ready,
+            in_flight: self.in_flight,
+            delivered: self.delivered,
+            finished: self.finished,
+            requeued: self.requeued,
+            is_closing: self.closing,
+        }
     }
 
     /// Whether it has to be put into the rotation now: it wants messages and is not in there.
@@ -90,6 +133,7 @@ impl<O: Outlet> Subscriber<O> {
         let offer = self.outlet.offer(frame, touched);
         if offer == Offer::Taken {
             self.in_flight += 1;
+            self.delivered += 1;
         }
         offer
     }

@@ -1,9 +1,7 @@
 //! What each command does.
 
 use std::{
-    fmt,
-    net::SocketAddr,
-    slice,
+    fmt, slice,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -14,6 +12,8 @@ use almanet_nsq_proto::{
 };
 use bytes::Bytes;
 use serde::Serialize;
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::ServerConnection;
 
 use super::{
     gate::State,
@@ -24,10 +24,13 @@ use super::{
     subscription::Subscription,
     upgrade::Upgrade,
 };
+#[cfg(feature = "tls")]
+use crate::tls;
 use crate::{
     auth::{AskError, Asker, Auth, Grant},
-    channel::{NotInFlight, Subscriber, SubscriberId},
+    channel::{NotInFlight, Subscriber},
     config::BrokerConfig,
+    connections::{Compression, Connection},
     limits::LimitReached,
     registry::Registry,
     step::Step,
@@ -40,7 +43,7 @@ pub(super) struct Handler {
     config: Arc<BrokerConfig>,
     registry: Arc<Registry>,
     output: Arc<Output>,
-    id: SubscriberId,
+    connection: Arc<Connection>,
     settings: Settings,
     state: State,
     subscription: Arc<OnceLock<Subscription>>,
@@ -91,8 +94,7 @@ impl Handler {
         config: Arc<BrokerConfig>,
         registry: Arc<Registry>,
         output: Arc<Output>,
-        id: SubscriberId,
-        peer: SocketAddr,
+        connection: Arc<Connection>,
         subscription: Arc<OnceLock<Subscription>>,
     ) -> Self {
         Self {
@@ -101,10 +103,10 @@ impl Handler {
             config,
             registry,
             output,
-            id,
+            asker: Asker::new(connection.peer().ip()),
+            connection,
             state: State::Init,
             subscription,
-            asker: Asker::new(peer.ip()),
             is_upgraded: false,
             last_topic: None,
         }
@@ -122,10 +124,19 @@ impl Handler {
         self.permit.as_ref()
     }
 
-    /// Where to note what TLS tells about the client.
+    /// Notes that the connection is encrypted, and what TLS tells about the client.
     #[cfg(feature = "tls")]
-    pub(super) fn asker(&mut self) -> &mut Asker {
-        &mut self.asker
+    pub(super) fn secured(&mut self, connection: &ServerConnection) {
+        self.asker.tls = true;
+        self.asker.common_name = tls::common_name(connection);
+        self.connection
+            .describe(|description| description.tls = Some(tls::describe(connection)));
+    }
+
+    /// Notes that the connection is compressed.
+    pub(super) fn compressed(&mut self, compression: Compression) {
+        self.connection
+            .describe(|description| description.compression = Some(compression));
     }
 
     /// Whether the client has to change to TLS before anything else.
@@ -220,7 +231,17 @@ impl Handler {
 
     fn identify(&mut self, identify: &Identify, step: &mut Step) -> Result<(), Stop> {
         self.settings.apply(identify, &self.config)?;
-        tracing::debug!(connection = self.id.0, ?identify, "client identified");
+        self.connection.describe(|description| {
+            description.client_id = identify.client_id.clone().unwrap_or_default();
+            description.hostname = identify.hostname.clone().unwrap_or_default();
+            description.user_agent = identify.user_agent.clone().unwrap_or_default();
+            description.sample_rate = self.settings.sample_rate;
+        });
+        tracing::debug!(
+            connection = self.connection.id().0,
+            ?identify,
+            "client identified"
+        );
         if !identify.feature_negotiation.unwrap_or(false) {
             self.respond(OK, step);
             return Ok(());
@@ -269,13 +290,15 @@ impl Handler {
     ) -> Result<(), Stop> {
         let grant = answer.map_err(|error| {
             // Only the log hears why: it is not the client's business.
-            tracing::warn!(connection = self.id.0, client = %self.asker.remote_ip, "AUTH failed: {error}");
+            tracing::warn!(connection = self.connection.id().0, client = %self.asker.remote_ip, "AUTH failed: {error}");
             ProtocolError::new(ErrorCode::AuthFailed, "AUTH failed")
         })?;
         let Some(permit) = &mut self.permit else {
             return Ok(());
         };
         let grant = permit.keep(question.secret, grant);
+        self.connection
+            .describe(|description| description.identity = grant.identity().map(Box::new));
         if let Some(command) = question.command {
             return self.execute(command, step);
         }
@@ -318,8 +341,8 @@ impl Handler {
             let topic = self.registry.topic(name)?;
             let inbox = Inbox::new(Arc::clone(&self.output), self.settings.sample_rate);
             let subscriber = Subscriber::new(inbox, self.settings.message_timeout);
-            match topic.subscribe(channel, self.id, subscriber) {
-                Ok(key) => return Ok(Subscription::new(topic, key, self.id)),
+            match topic.subscribe(channel, self.connection.id(), subscriber) {
+                Ok(key) => return Ok(Subscription::new(topic, key, self.connection.id())),
                 // Whoever made it vanish is about to do this too; once it is done, a new topic can be made.
                 Err(TopicError::Gone) => self.registry.forget(&topic),
                 Err(TopicError::Limit(reached)) => return Err(reached),
@@ -351,6 +374,7 @@ impl Handler {
             };
             match topic.publish(bodies, delay, step) {
                 Ok(()) => {
+                    self.connection.count_published(name, bodies.len() as u64);
                     self.last_topic = Some(topic);
                     return Ok(());
                 }
@@ -361,7 +385,13 @@ impl Handler {
     }
 
     /// The refusal for a limit, which the log hears of too.
-    fn no_room(&self, code: ErrorCode, command: &str, reached: &LimitReached, step: &Step) -> ProtocolError {
+    pub(super) fn no_room(
+        &self,
+        code: ErrorCode,
+        command: impl fmt::Display,
+        reached: &LimitReached,
+        step: &Step,
+    ) -> ProtocolError {
         self.registry.limit_log().report(reached, step.now);
         ProtocolError::new(code, format!("{command} failed {reached}"))
     }

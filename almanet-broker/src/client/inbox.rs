@@ -35,4 +35,8 @@ impl Outlet for Inbox {
             Offer::Full
         }
     }
+
+    fn end(&mut self) {
+        self.output.end();
+    }
 }

@@ -3,6 +3,8 @@
 mod gate;
 mod handler;
 mod inbox;
+#[cfg(test)]
+mod model;
 mod negotiate;
 mod output;
 mod permit;
@@ -29,10 +31,12 @@ use self::{
     reader::{Received, read},
     subscription::Subscription,
     transport::{Courier, WRITE_TIMEOUT},
-    upgrade::{Connection, Upgrade},
+    upgrade::{Link, Upgrade},
 };
 use crate::{channel::SubscriberId, config::BrokerConfig, registry::Registry, step::Step};
 
+#[cfg(feature = "http")]
+pub(crate) use self::negotiate::{MAX_OUTPUT_BUFFER_SIZE, MAX_OUTPUT_BUFFER_TIMEOUT};
 pub(crate) use self::{inbox::Inbox, output::Touched};
 
 /// How long a connection that ends may take to send what it has, and the client to read it.
@@ -75,22 +79,22 @@ pub(crate) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot switch Nagle's algorithm off");
     }
-    let mut connection = Connection::plain(stream);
-    let mut received = Received::new(CommandDecoder::new(config.limits()));
+    let entry = registry.connections().enter(id, peer);
+    let mut link = Link::plain(stream);
+    let mut received = Received::new(CommandDecoder::new(config.limits()), registry.memory());
     let subscription = Arc::new(OnceLock::new());
     let mut handler = Handler::new(
         config,
         Arc::clone(&registry),
-        Arc::clone(&connection.output),
-        id,
-        peer,
+        Arc::clone(&link.output),
+        Arc::clone(entry.connection()),
         Arc::clone(&subscription),
     );
 
     let end = loop {
         let end = tokio::select! {
-            end = read(&mut connection.source, &mut received, &mut handler, &connection.output) => end,
-            end = write(&connection.output, &mut connection.courier, &subscription) => end,
+            end = read(&mut link.source, &mut received, &mut handler, &link.output) => end,
+            end = write(&link.output, &mut link.courier, &subscription) => end,
             () = stopped.cancelled() => End::Stopped,
         };
         let End::Upgrade(upgrade) = end else {
@@ -99,19 +103,13 @@ pub(crate) async fn serve(
         let output = Output::upgraded();
         handler.change_output(Arc::clone(&output));
         // Rare and large, so it does not make every connection's future large.
-        let upgrading = Box::pin(connection.upgrade(
-            *upgrade,
-            output,
-            &mut received.buffer,
-            #[cfg(feature = "tls")]
-            handler.asker(),
-        ));
+        let upgrading = Box::pin(link.upgrade(*upgrade, output, &mut received.buffer, &mut handler));
         let upgraded = tokio::select! {
             upgraded = upgrading => upgraded,
             () = stopped.cancelled() => Err(End::Stopped),
         };
         match upgraded {
-            Ok(upgraded) => connection = upgraded,
+            Ok(upgraded) => link = upgraded,
             Err(end) => {
                 log_end(peer, id, &end);
                 return;
@@ -125,8 +123,8 @@ pub(crate) async fn serve(
         subscription.leave(&registry, &mut step);
         step.end();
     }
-    drop(handler);
-    close(connection, &end).await;
+    drop((handler, entry, received));
+    close(link, &end).await;
 }
 
 fn log_end(peer: SocketAddr, id: SubscriberId, end: &End) {
@@ -170,15 +168,15 @@ async fn write(output: &Output, courier: &mut Option<Courier>, subscription: &On
 }
 
 /// Ends a connection so that the client can read the last frame.
-async fn close(connection: Connection, end: &End) {
+async fn close(link: Link, end: &End) {
     if matches!(end, End::Failed(_) | End::Stuck) {
         return;
     }
-    let Connection {
+    let Link {
         mut source,
         output,
         courier,
-    } = connection;
+    } = link;
     // A client that does not read in time loses the rest; it could stay for ever otherwise.
     let _ = timeout(LINGER, finish(output, courier)).await;
     if let End::Refused(_) = end {

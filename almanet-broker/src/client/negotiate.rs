@@ -4,17 +4,20 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use almanet_nsq_proto::{ErrorCode, Identify, IdentifyResponse, ProtocolError};
 
-use super::upgrade::{Compression, Upgrade};
-use crate::config::BrokerConfig;
-
-/// The nsqd version whose behaviour this is, and the broker's own.
-const VERSION: &str = concat!("1.3.0+almanet.", env!("CARGO_PKG_VERSION"));
+use super::upgrade::Upgrade;
+use crate::{config::BrokerConfig, connections::Compression, version::VERSION};
 
 /// Milliseconds, as nsqd's `--min-output-buffer-timeout` and `--max-output-buffer-timeout`.
-const OUTPUT_BUFFER_TIMEOUTS: RangeInclusive<i64> = 25..=30_000;
+const OUTPUT_BUFFER_TIMEOUTS: RangeInclusive<i64> = 25..=MAX_OUTPUT_BUFFER_TIMEOUT.as_millis() as i64;
+
+/// nsqd's `--max-output-buffer-timeout`.
+pub(crate) const MAX_OUTPUT_BUFFER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes, from nsqd's smallest buffer to its `--max-output-buffer-size`.
-const OUTPUT_BUFFER_SIZES: RangeInclusive<i64> = 64..=65_536;
+const OUTPUT_BUFFER_SIZES: RangeInclusive<i64> = 64..=MAX_OUTPUT_BUFFER_SIZE;
+
+/// nsqd's `--max-output-buffer-size`, in bytes.
+pub(crate) const MAX_OUTPUT_BUFFER_SIZE: i64 = 65_536;
 
 const SAMPLE_RATES: RangeInclusive<i64> = 0..=99;
 

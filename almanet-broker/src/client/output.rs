@@ -223,6 +223,21 @@ impl Output {
         }
     }
 
+    /// Ends the connection without sending what is there, as nsqd does with the subscribers of a deleted channel.
+    pub(super) fn end(&self) {
+        let mut state = self.state.lock();
+        state.broken = Some(io::ErrorKind::ConnectionAborted);
+        state.pending.clear();
+        state.unsent.clear();
+        self.wake.notify_one();
+        self.drained.notify_one();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_ended(&self) -> bool {
+        self.state.lock().broken.is_some()
+    }
+
     /// Waits for something that the client's own task has to do.
     ///
     /// # Cancel safety

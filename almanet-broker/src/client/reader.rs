@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use almanet_nsq_proto::{CommandDecoder, ErrorCode, Frame, HEARTBEAT, MAGIC_V2, ProtocolError};
+use almanet_nsq_proto::{CommandDecoder, ErrorCode, Frame, HEARTBEAT, MAGIC_V2, ProtocolError, Verb};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     auth::{AskError, Grant},
+    limits::{ArrivingShare, Memory},
     step::Step,
 };
 
@@ -29,14 +30,16 @@ pub(super) struct Received {
     decoder: CommandDecoder,
     /// Whether the client has begun with the protocol's four bytes.
     greeted: bool,
+    arriving: ArrivingShare,
 }
 
 impl Received {
-    pub(super) fn new(decoder: CommandDecoder) -> Self {
+    pub(super) fn new(decoder: CommandDecoder, memory: &Arc<Memory>) -> Self {
         Self {
             buffer: BytesMut::new(),
             decoder,
             greeted: false,
+            arriving: ArrivingShare::new(Arc::clone(memory)),
         }
     }
 
@@ -56,8 +59,26 @@ impl Received {
         Ok(true)
     }
 
+    /// Counts what is left of a command that is not there whole, unless any client may send as much.
+    fn count(&mut self, handler: &Handler, step: &Step) -> Result<(), ProtocolError> {
+        let left = self.buffer.len();
+        let counted = if left > LARGE_READ { left } else { 0 };
+        let Err(reached) = self.arriving.set(counted) else {
+            return Ok(());
+        };
+        // The connection lasts until its client has read why it ends; what it sent need not.
+        self.buffer = BytesMut::new();
+        let (code, command) = match self.decoder.unfinished() {
+            Some(Verb::Mpub) => (ErrorCode::MpubFailed, Verb::Mpub),
+            Some(Verb::Dpub) => (ErrorCode::DpubFailed, Verb::Dpub),
+            Some(Verb::Pub) => (ErrorCode::PubFailed, Verb::Pub),
+            other => (ErrorCode::BadBody, other.unwrap_or(Verb::Nop)),
+        };
+        Err(handler.no_room(code, command, &reached, step))
+    }
+
     /// Executes the commands that are there whole; says whether there was one.
-    fn execute(&mut self, handler: &mut Handler, step: &mut Step) -> Result<bool, Stop> {
+    pub(super) fn execute(&mut self, handler: &mut Handler, step: &mut Step) -> Result<bool, Stop> {
         if !self.check_magic()? {
             return Ok(false);
         }
@@ -65,7 +86,10 @@ impl Received {
         loop {
             let result = match self.decoder.decode_through(handler, &mut self.buffer) {
                 Ok(Some(command)) => handler.execute(command, step),
-                Ok(None) => return Ok(any),
+                Ok(None) => {
+                    self.count(handler, step)?;
+                    return Ok(any);
+                }
                 Err(refusal) => Err(refusal.into()),
             };
             any = true;

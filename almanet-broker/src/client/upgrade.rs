@@ -10,11 +10,13 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     End,
+    handler::Handler,
     output::{Output, Touched},
     transport::{Courier, ReadHalf, Source, WRITE_TIMEOUT, WriteHalf},
 };
+use crate::connections::Compression;
 #[cfg(feature = "tls")]
-use crate::{auth::Asker, tls};
+use crate::tls;
 
 /// What the two sides have agreed to change to.
 #[derive(Debug, Clone, Default)]
@@ -22,12 +24,6 @@ pub(super) struct Upgrade {
     #[cfg(feature = "tls")]
     pub(super) tls: Option<tls::Tls>,
     pub(super) compression: Option<Compression>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
-    Snappy,
-    Deflate(u8),
 }
 
 impl Upgrade {
@@ -44,14 +40,14 @@ impl Upgrade {
 }
 
 /// Both directions of a connection.
-pub(super) struct Connection {
+pub(super) struct Link {
     pub(super) source: Source,
     pub(super) output: Arc<Output>,
     /// Who brings the output to the client, once the connection is upgraded.
     pub(super) courier: Option<Courier>,
 }
 
-impl Connection {
+impl Link {
     pub(super) fn plain(stream: TcpStream) -> Self {
         let (reader, writer) = stream.into_split();
         Self {
@@ -63,13 +59,13 @@ impl Connection {
 
     /// Makes of a plain connection, whose `output` nobody else holds any more, what was agreed.
     ///
-    /// `received` is what the client has sent behind its IDENTIFY. `asker` learns what TLS tells about the client.
+    /// `received` is what the client has sent behind its IDENTIFY. `handler` learns what came of it.
     pub(super) async fn upgrade(
         self,
         upgrade: Upgrade,
         output: Arc<Output>,
         received: &mut BytesMut,
-        #[cfg(feature = "tls")] asker: &mut Asker,
+        handler: &mut Handler,
     ) -> Result<Self, End> {
         // The answer to IDENTIFY is the last plain frame, and has to be gone.
         timeout(WRITE_TIMEOUT, self.output.drain())
@@ -81,7 +77,7 @@ impl Connection {
 
         #[cfg(feature = "tls")]
         let (source, mut courier) = match upgrade.tls {
-            Some(tls) => secure(self.source, writer, &tls, &output, received, asker).await?,
+            Some(tls) => secure(self.source, writer, &tls, &output, received, handler).await?,
             None => (self.source, Courier::new(WriteHalf::Tcp(writer))),
         };
         #[cfg(not(feature = "tls"))]
@@ -97,6 +93,7 @@ impl Connection {
             };
             source.unpack_with(unpacker);
             courier.pack_with(packer);
+            handler.compressed(compression);
             confirm(&output, &mut courier).await?;
         }
         Ok(Self {
@@ -114,7 +111,7 @@ async fn secure(
     tls: &tls::Tls,
     output: &Arc<Output>,
     received: &BytesMut,
-    asker: &mut Asker,
+    handler: &mut Handler,
 ) -> Result<(Source, Courier), End> {
     // Whoever can write into the plain connection could otherwise have its words taken for the client's.
     if !received.is_empty() {
@@ -130,8 +127,7 @@ async fn secure(
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(End::Handshake)?;
-    asker.tls = true;
-    asker.common_name = tls::common_name(secured.get_ref().1);
+    handler.secured(secured.get_ref().1);
     let (reader, writer) = tokio::io::split(secured);
     let mut courier = Courier::new(WriteHalf::Tls(writer));
     confirm(output, &mut courier).await?;

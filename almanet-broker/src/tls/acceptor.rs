@@ -5,12 +5,13 @@ use std::{fmt, io, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{ServerConfig, ServerConnection},
+    rustls::{ProtocolVersion, ServerConfig, ServerConnection},
     server::TlsStream,
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::builder::TlsBuilder;
+use crate::connections::TlsDescription;
 
 /// The broker's side of TLS, to be given to [`BrokerConfig::tls`](crate::BrokerConfig::tls).
 ///
@@ -31,6 +32,7 @@ use super::builder::TlsBuilder;
 pub struct Tls {
     pub(super) server: Arc<ServerConfig>,
     pub(super) required: bool,
+    pub(super) plain_http: bool,
 }
 
 impl Tls {
@@ -44,6 +46,12 @@ impl Tls {
         self.required
     }
 
+    /// Whether HTTP is refused, since it is plain.
+    #[cfg(feature = "http")]
+    pub(crate) fn refuses_http(&self) -> bool {
+        self.required && !self.plain_http
+    }
+
     pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         TlsAcceptor::from(Arc::clone(&self.server)).accept(stream).await
     }
@@ -54,7 +62,23 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
             .field("required", &self.required)
+            .field("plain_http", &self.plain_http)
             .finish_non_exhaustive()
+    }
+}
+
+/// What was agreed, as nsqd's statistics name it. They know no cipher suite of TLS 1.3; here it has its IANA name.
+pub(crate) fn describe(connection: &ServerConnection) -> TlsDescription {
+    TlsDescription {
+        version: match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLS1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLS1.3",
+            _ => "Unknown",
+        },
+        cipher_suite: connection
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str())
+            .unwrap_or("Unknown"),
     }
 }
 

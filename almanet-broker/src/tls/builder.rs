@@ -45,6 +45,7 @@ pub struct TlsBuilder {
     authorities: Vec<Pem>,
     client_auth: ClientAuth,
     required: bool,
+    plain_http: bool,
     min_version: TlsVersion,
 }
 
@@ -91,9 +92,18 @@ impl TlsBuilder {
 
     /// Whether clients have to change to TLS before they do anything else. By default they may stay plain.
     ///
-    /// As nsqd's `--tls-required`.
+    /// HTTP, which is spoken in plain only, is refused with status 403 then, as by nsqd, unless
+    /// [`plain_http`](Self::plain_http) says otherwise. As nsqd's `--tls-required`.
     pub fn required(mut self, required: bool) -> Self {
         self.required = required;
+        self
+    }
+
+    /// Whether HTTP may be plain although TLS is [required](Self::required). By default it may not.
+    ///
+    /// As nsqd's `--tls-required=tcp-https`.
+    pub fn plain_http(mut self, may: bool) -> Self {
+        self.plain_http = may;
         self
     }
 
@@ -130,6 +140,7 @@ impl TlsBuilder {
         Ok(Tls {
             server: Arc::new(server),
             required: self.required || self.client_auth != ClientAuth::None,
+            plain_http: self.plain_http,
         })
     }
 }

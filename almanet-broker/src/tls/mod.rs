@@ -12,4 +12,4 @@ pub use builder::{TlsBuilder, TlsVersion};
 pub use client_auth::ClientAuth;
 pub use error::TlsError;
 
-pub(crate) use acceptor::common_name;
+pub(crate) use acceptor::{common_name, describe};

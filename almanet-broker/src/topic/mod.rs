@@ -1,6 +1,8 @@
 //! One topic: it takes messages in and copies them to its channels, under one lock.
 
 mod channels;
+mod control;
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +23,23 @@ use crate::{
     channel::{Channel, Subscriber, SubscriberId, after},
     client::Inbox,
     limits::{LimitReached, Memory, ROOM_COST},
+    registration::Changes,
     step::Step,
+    store::{Record, SavedMessage},
     timer::Timer,
 };
 
-pub(crate) use self::channels::ChannelKey;
+#[cfg(feature = "lookupd")]
+use crate::registration::Registration;
+
+#[cfg(any(feature = "http", test))]
+pub(crate) use self::control::NoSuchChannel;
+#[cfg(feature = "http")]
+pub(crate) use self::report::NamedReport;
+pub(crate) use self::{
+    channels::ChannelKey,
+    report::{TopicReport, Totals},
+};
 
 /// Bodies below this size are copied when they are taken in.
 ///
@@ -39,7 +53,12 @@ pub(crate) struct TopicContext {
     pub(crate) timer: Timer,
     pub(crate) next_message: AtomicU64,
     pub(crate) max_channel_depth: usize,
+    /// 0 for any number.
+    pub(crate) max_channel_consumers: usize,
     pub(crate) max_message_timeout: Duration,
+    pub(crate) changes: Changes,
+    /// What the topics and channels did that are gone.
+    pub(crate) departed: Mutex<Totals>,
 }
 
 /// Why a topic did not take messages or a subscriber.
@@ -81,6 +100,10 @@ struct State {
     /// When the timer rings for this topic.
     alarm: Option<Instant>,
     gone: bool,
+    /// Messages that were published.
+    messages: u64,
+    /// The bodies of those, in bytes.
+    bytes: u64,
 }
 
 impl Topic {
@@ -91,6 +114,8 @@ impl Topic {
                 channels: Channels::new(name.clone(), Arc::clone(&context)),
                 alarm: None,
                 gone: false,
+                messages: 0,
+                bytes: 0,
             }),
             name,
             number,
@@ -126,7 +151,9 @@ impl Topic {
             .context
             .next_message
             .fetch_add(bodies.len() as u64, Ordering::Relaxed);
+        state.messages += bodies.len() as u64;
         for (number, body) in (first..).zip(bodies) {
+            state.bytes += body.len() as u64;
             let message = Message {
                 timestamp: step.timestamp,
                 attempts: 0,
@@ -180,6 +207,69 @@ impl Topic {
         Some(result)
     }
 
+    /// Makes a channel that was saved, whether there is room or not.
+    pub(crate) fn restore_channel(&self, name: &ChannelName, paused: bool) -> ChannelKey {
+        self.state.lock().channels.restore(name, paused)
+    }
+
+    /// Takes in a message that was saved, whether there is room or not, for a channel or for the first one to come.
+    pub(crate) fn restore_message(&self, key: Option<ChannelKey>, saved: SavedMessage, step: &mut Step) {
+        let SavedMessage { mut message, delay } = saved;
+        message.body = detached(&message.body);
+        let due = (!delay.is_zero()).then(|| after(step.now, delay));
+        let mut state = self.state.lock();
+        state.channels.restore_message(key, message, due, step);
+        self.set_alarm(&mut state);
+    }
+
+    /// The topic and its channels; nothing when it is gone.
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn registrations(&self) -> Vec<Registration> {
+        let state = self.state.lock();
+        if state.gone {
+            return Vec::new();
+        }
+        let names = std::iter::once(None).chain(state.channels.names().map(Some));
+        let of = |channel| Registration {
+            topic: self.name.clone(),
+            channel,
+        };
+        names.map(of).collect()
+    }
+
+    /// Holds messages back, until [`release`](Self::release).
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn hold(&self) {
+        self.state.lock().channels.hold();
+    }
+
+    /// Makes channels and gives each of them, and of those that were made meanwhile, what was held back.
+    #[cfg(feature = "lookupd")]
+    pub(crate) fn release(&self, names: &[ChannelName], step: &mut Step) {
+        let mut state = self.state.lock();
+        if !state.gone {
+            state.channels.release(names, step);
+            self.set_alarm(&mut state);
+        }
+    }
+
+    /// Ends deliveries for good. Answers and publishes are still taken.
+    pub(crate) fn halt(&self) {
+        self.state.lock().channels.halt();
+    }
+
+    /// Takes out what shall be saved, after which the topic is gone.
+    pub(crate) fn take_records(&self, now: Instant) -> impl Iterator<Item = Record> + use<> {
+        let mut state = self.state.lock();
+        let topic = Record::Topic {
+            name: self.name.clone(),
+            paused: state.channels.is_paused(),
+        };
+        let records = state.channels.take_records(now);
+        let _: Fate = self.vanish(&mut state);
+        std::iter::once(topic).chain(records)
+    }
+
     /// Does what the alarm was set for.
     pub(crate) fn ring(&self, step: &mut Step) -> Fate {
         let mut state = self.state.lock();
@@ -218,6 +308,10 @@ impl Topic {
             return Fate::Stays;
         }
         state.channels.clear();
+        let mut departed = self.context.departed.lock();
+        departed.messages += state.messages;
+        departed.bytes += state.bytes;
+        drop(departed);
         if let Some(alarm) = state.alarm.take() {
             self.context.timer.clear(self.number, alarm);
         }

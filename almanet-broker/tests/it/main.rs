@@ -1,7 +1,7 @@
 //! The broker's behaviour in bytes over TCP.
 //!
 //! With `ALMANET_TEST_NSQD=host:port` in the environment, all tests but those about deliberate differences run against
-//! that nsqd instead.
+//! that nsqd instead; those about HTTP against `ALMANET_TEST_NSQD_HTTP`, or the port behind the first.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,15 @@ mod auth_server;
 mod authenticating;
 mod certificates;
 mod compressing;
+mod data_path;
 mod heartbeat;
+mod http;
+mod http_channels;
+mod http_metrics;
+mod http_publish;
+mod http_server;
+mod http_stats;
+mod http_topics;
 mod identify;
 mod lifecycle;
 mod limits;
@@ -24,6 +32,8 @@ mod peers;
 mod publish;
 mod refusals;
 mod refusing;
+#[cfg(feature = "lookupd")]
+mod registration;
 mod securing;
 mod subscribe;
 mod support;

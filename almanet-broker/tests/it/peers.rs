@@ -3,7 +3,7 @@
 use almanet_broker::BrokerConfig;
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 
-use crate::support::{Target, publish, unique};
+use crate::support::{Target, eventually, publish, unique};
 
 #[tokio::test]
 async fn a_client_that_shuts_its_write_side_gets_its_answers_and_the_end() {
@@ -87,6 +87,50 @@ async fn hundreds_of_clients_are_served_at_once() {
     for _ in 0..all.len() {
         subscriber.message().await;
     }
+}
+
+#[tokio::test]
+async fn thousands_of_clients_come_and_go_and_leave_nothing_behind() {
+    const CLIENTS: usize = 3000;
+    let target = Target::embedded(BrokerConfig::default().max_connections(200)).await;
+    let topic = unique("rush");
+    let mut subscriber = target.subscriber(&topic, "c", 2500).await;
+    subscriber.expect_quiet().await;
+    for batch in 0..CLIENTS / 100 {
+        let mut leaving = Vec::new();
+        for number in 0..100 {
+            let mut client = target.silent_client().await;
+            // Some say nothing, some begin, some are in the middle of something, and some have asked for messages.
+            match number % 4 {
+                0 => {}
+                1 => client.send(b"  V").await,
+                2 => client.send(b"  V2MPUB t\n\0\x4f\xff\xff\0\0\0\x01").await,
+                _ => {
+                    client
+                        .send(format!("  V2SUB {topic} own_{number}#ephemeral\nRDY 10\n").as_bytes())
+                        .await;
+                }
+            }
+            leaving.push(client);
+        }
+        drop(leaving);
+        // Each batch has gone before the next comes, or there would be no room for it.
+        eventually(async || open_connections(&target).await == 1).await;
+        let mut publisher = target.client().await;
+        publisher.publish(&topic, batch.to_string().as_bytes()).await;
+        assert_eq!(subscriber.message().await.body, batch.to_string().as_bytes());
+        drop(publisher);
+        eventually(async || open_connections(&target).await == 1).await;
+    }
+    let channels = target.topic_stats(&topic).await["channels"].clone();
+    assert_eq!(channels.as_array().unwrap().len(), 1, "{channels}");
+}
+
+async fn open_connections(target: &Target) -> u64 {
+    let metrics = target.get("/metrics").await.body;
+    let mut lines = metrics.lines();
+    let value = lines.find_map(|line| line.strip_prefix("almanet_broker_connections "));
+    value.expect("the metric").parse().unwrap()
 }
 
 #[tokio::test]

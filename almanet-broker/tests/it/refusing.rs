@@ -153,6 +153,47 @@ async fn each_fault_has_nsqds_words_and_ends_the_connection() {
         ),
         (
             Fresh,
+            b"IDENTIFY\n\x7f\xff\xff\xff",
+            "E_BAD_BODY IDENTIFY body too big 2147483647 > 5242880",
+        ),
+        (
+            Fresh,
+            b"AUTH\n\x80\0\0\0",
+            "E_BAD_BODY AUTH invalid body size -2147483648",
+        ),
+        (
+            Fresh,
+            b"PUB t\n\x7f\xff\xff\xff",
+            "E_BAD_MESSAGE PUB message too big 2147483647 > 1048576",
+        ),
+        (Fresh, b"DPUB t -1\n", "E_INVALID DPUB could not parse timeout -1"),
+        (
+            Fresh,
+            b"DPUB t 1\n\xff\xff\xff\xff",
+            "E_BAD_MESSAGE DPUB invalid message body size -1",
+        ),
+        (
+            Fresh,
+            b"MPUB t\n\xff\xff\xff\xff",
+            "E_BAD_BODY MPUB invalid body size -1",
+        ),
+        (
+            Fresh,
+            b"MPUB t\n\0\0\0\x40\x7f\xff\xff\xff",
+            "E_BAD_BODY MPUB invalid message count 2147483647",
+        ),
+        (
+            Fresh,
+            b"MPUB t\n\0\0\0\x40\0\0\0\x01\xff\xff\xff\xff",
+            "E_BAD_MESSAGE MPUB invalid message(0) body size -1",
+        ),
+        (
+            Subscribed,
+            b"RDY 9223372036854775807\n",
+            "E_INVALID RDY count 9223372036854775807 out of range 0-2500",
+        ),
+        (
+            Fresh,
             b"IDENTIFY\n\0\0\0\x02[]",
             "E_BAD_BODY IDENTIFY failed to decode JSON body",
         ),

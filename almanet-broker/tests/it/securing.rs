@@ -298,3 +298,28 @@ fn what_cannot_work_is_refused_at_the_start() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+#[tokio::test]
+async fn where_it_is_required_plain_http_is_refused_unless_it_is_allowed() {
+    let authority = Authority::new();
+    for (tls, status, body) in [
+        (
+            tls(&authority).required(true),
+            403,
+            r#"{"message":"TLS_REQUIRED"}"#,
+        ),
+        (
+            tls(&authority)
+                .client_auth(ClientAuth::RequireVerify)
+                .root_ca_pem(authority.pem()),
+            403,
+            r#"{"message":"TLS_REQUIRED"}"#,
+        ),
+        (tls(&authority).required(true).plain_http(true), 200, "OK"),
+        (tls(&authority), 200, "OK"),
+    ] {
+        let target = broker(tls).await;
+        let answer = target.get("/ping").await;
+        assert_eq!((answer.status, answer.body.as_str()), (status, body));
+    }
+}

@@ -22,6 +22,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The broker under test.
 pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
+    pub(crate) http_addr: SocketAddr,
     broker: Option<Broker>,
 }
 
@@ -29,19 +30,32 @@ impl Target {
     /// The nsqd that the environment names, or an embedded broker.
     pub(crate) async fn start() -> Self {
         match std::env::var("ALMANET_TEST_NSQD") {
-            Ok(address) => Self {
-                addr: address.parse().expect("ALMANET_TEST_NSQD is not host:port"),
-                broker: None,
-            },
+            Ok(address) => {
+                let addr: SocketAddr = address.parse().expect("ALMANET_TEST_NSQD is not host:port");
+                let http = std::env::var("ALMANET_TEST_NSQD_HTTP")
+                    .map(|address| address.parse().expect("ALMANET_TEST_NSQD_HTTP is not host:port"));
+                Self {
+                    addr,
+                    http_addr: http.unwrap_or(SocketAddr::new(addr.ip(), addr.port() + 1)),
+                    broker: None,
+                }
+            }
             Err(_) => Self::embedded(BrokerConfig::default()).await,
         }
     }
 
     /// An embedded broker, for what nsqd does not do.
     pub(crate) async fn embedded(config: BrokerConfig) -> Self {
-        let broker = Broker::start(config).await.unwrap();
+        let config = config.http_address(([127, 0, 0, 1], 0).into());
+        Self::of(Broker::start(config).await.unwrap())
+    }
+
+    /// A broker that was started otherwise.
+    pub(crate) fn of(broker: Broker) -> Self {
         Self {
             addr: broker.tcp_addr(),
+            // Whoever starts a broker without HTTP does not ask.
+            http_addr: broker.http_addr().unwrap_or(broker.tcp_addr()),
             broker: Some(broker),
         }
     }
@@ -52,7 +66,7 @@ impl Target {
 
     pub(crate) async fn stop(self) {
         if let Some(broker) = self.broker {
-            broker.stop().await;
+            broker.stop().await.unwrap();
         }
     }
 
@@ -79,6 +93,12 @@ impl Target {
         client.send(format!("RDY {ready}\n").as_bytes()).await;
         client
     }
+}
+
+/// Waits until something is so that nothing announces.
+pub(crate) async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
+    let wait = async { while !is_so().await {} };
+    timeout(PATIENCE, wait).await.expect("it never came to be");
 }
 
 /// A topic that no other test uses.

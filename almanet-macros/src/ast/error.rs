@@ -1,8 +1,8 @@
 //! An error type: its names on the wire and what each of them carries.
 
-use syn::{Data, DataEnum, DeriveInput, Field, Ident, Type, ext::IdentExt as _, parse_quote};
+use syn::{Attribute, Data, DataEnum, DeriveInput, Field, Ident, Type, ext::IdentExt as _, parse_quote};
 
-use super::{owned::check_owned, self_type};
+use super::{description, owned::check_owned, self_type};
 use crate::{
     attr::{Given, rpc_error_name},
     diagnostics::Diagnostics,
@@ -21,6 +21,7 @@ pub(crate) struct ErrorKind {
     /// The variant; `None` for a struct.
     pub(crate) variant: Option<Ident>,
     pub(crate) name: String,
+    pub(crate) description: String,
     pub(crate) fields: Fields,
 }
 
@@ -52,7 +53,7 @@ impl RpcError {
         match &item.data {
             Data::Struct(data) => {
                 let name = rpc_error_name(&item.attrs, diagnostics);
-                error.add(item, None, name, &data.fields, diagnostics);
+                error.add(item, None, &item.attrs, name, &data.fields, diagnostics);
             }
             Data::Enum(data) => error.add_variants(item, data, diagnostics),
             Data::Union(data) => {
@@ -85,7 +86,14 @@ impl RpcError {
         }
         for variant in &data.variants {
             let name = rpc_error_name(&variant.attrs, diagnostics);
-            self.add(item, Some(&variant.ident), name, &variant.fields, diagnostics);
+            self.add(
+                item,
+                Some(&variant.ident),
+                &variant.attrs,
+                name,
+                &variant.fields,
+                diagnostics,
+            );
         }
     }
 
@@ -93,6 +101,7 @@ impl RpcError {
         &mut self,
         item: &DeriveInput,
         variant: Option<&Ident>,
+        attributes: &[Attribute],
         given: Given,
         fields: &syn::Fields,
         diagnostics: &mut Diagnostics,
@@ -126,6 +135,7 @@ impl RpcError {
         self.kinds.push(ErrorKind {
             variant: variant.cloned(),
             name,
+            description: description(attributes),
             fields,
         });
     }

@@ -3,7 +3,7 @@
 use syn::{Data, DeriveInput, Ident};
 
 use crate::{
-    attr::{Given, event_topic},
+    attr::{EventOptions, Given},
     diagnostics::Diagnostics,
 };
 
@@ -12,12 +12,14 @@ pub(crate) struct Event {
     pub(crate) ident: Ident,
     /// Empty when it is wrong or missing.
     pub(crate) topic: String,
+    pub(crate) version: u32,
     pub(crate) usable: bool,
 }
 
 impl Event {
     pub(crate) fn new(item: &DeriveInput, diagnostics: &mut Diagnostics) -> Self {
-        let topic = match event_topic(&item.attrs, diagnostics) {
+        let options = EventOptions::read(&item.attrs, diagnostics);
+        let topic = match options.topic {
             Given::Text(topic) => topic.value(),
             Given::Wrong => String::new(),
             Given::Absent => {
@@ -43,6 +45,7 @@ impl Event {
         Self {
             ident: item.ident.clone(),
             topic,
+            version: options.version.unwrap_or(1),
             usable: diagnostics.count() == before,
         }
     }

@@ -3,6 +3,8 @@
 //! Reading never stops at a mistake. It is noted, and a description that cannot be written is marked `usable: false`;
 //! one that only has a wrong option is written all the same, so that the rest of the program finds what it refers to.
 
+mod consumer;
+mod contract;
 mod error;
 mod event;
 mod names;
@@ -11,14 +13,17 @@ mod procedure;
 mod self_type;
 mod service;
 mod signature;
+mod wire;
 
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
+pub(crate) use consumer::Consumer;
 pub(crate) use error::{ErrorKind, Fields, RpcError};
 pub(crate) use event::Event;
 pub(crate) use procedure::{Home, Procedure};
 pub(crate) use service::{Form, Service};
 pub(crate) use signature::{Argument, Passing, Returns, Signature};
+pub(crate) use wire::is_serde;
 
 /// The text of doc comments, without the space that follows `///`.
 fn description(attributes: &[Attribute]) -> String {

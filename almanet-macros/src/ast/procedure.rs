@@ -28,6 +28,7 @@ pub(crate) enum Home<'a> {
     Alone,
     Module(&'a Given),
     Impl(&'a Given),
+    Trait(&'a Given),
 }
 
 impl Procedure {
@@ -42,6 +43,7 @@ impl Procedure {
         let uri = uri(home, &options, &signature.ident, diagnostics);
         let before = diagnostics.count();
         let read = Signature::new(home, signature, diagnostics);
+        check_type_name(home, &signature.ident, diagnostics);
         Self {
             ident: signature.ident.clone(),
             visibility: visibility.clone(),
@@ -52,6 +54,35 @@ impl Procedure {
             signature: read,
             usable: diagnostics.count() == before,
         }
+    }
+}
+
+/// Types that need no import. A function of such a name would bring a type that hides it, for the whole module.
+const PRIMITIVE_TYPES: [&str; 17] = [
+    "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str", "u8", "u16", "u32",
+    "u64", "u128", "usize",
+];
+
+/// Notes that the type which stands for the function would hide another.
+fn check_type_name(home: Home<'_>, ident: &Ident, diagnostics: &mut Diagnostics) {
+    let is_type = PRIMITIVE_TYPES.iter().any(|primitive| ident == primitive);
+    let advice = match home {
+        Home::Alone => "rename the function".to_owned(),
+        Home::Module(_) => {
+            format!(
+                "rename the function, and keep its name for callers by `#[procedure(name = \"{ident}\")]`"
+            )
+        }
+        // A method has no type of its own.
+        Home::Impl(_) | Home::Trait(_) => return,
+    };
+    if is_type {
+        diagnostics.at(
+            ident,
+            format!(
+                "the type that `#[procedure]` adds would hide the type `{ident}` in this module: {advice}"
+            ),
+        );
     }
 }
 
@@ -71,7 +102,9 @@ fn uri(home: Home<'_>, options: &ProcedureOptions, ident: &Ident, diagnostics: &
             needs_uri(options, ident, diagnostics);
             String::new()
         }
-        Home::Module(prepath) | Home::Impl(prepath) => joined(prepath, options, ident, diagnostics),
+        Home::Module(prepath) | Home::Impl(prepath) | Home::Trait(prepath) => {
+            joined(prepath, options, ident, diagnostics)
+        }
     }
 }
 

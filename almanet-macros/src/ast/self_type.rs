@@ -2,12 +2,31 @@
 
 use syn::{
     Path, QSelf, Type, parse_quote,
+    visit::{self, Visit},
     visit_mut::{self, VisitMut},
 };
 
 /// Writes `named` for every `Self` in `ty`.
 pub(super) fn write_out(ty: &mut Type, named: &Type) {
     WriteOut { named }.visit_type_mut(ty);
+}
+
+/// The paths in `ty` that begin with `Self`.
+pub(super) fn paths(ty: &Type) -> Vec<Path> {
+    let mut found = Find(Vec::new());
+    found.visit_type(ty);
+    found.0
+}
+
+struct Find(Vec<Path>);
+
+impl<'ast> Visit<'ast> for Find {
+    fn visit_path(&mut self, path: &'ast Path) {
+        if path.segments.first().is_some_and(|first| first.ident == "Self") {
+            self.0.push(path.clone());
+        }
+        visit::visit_path(self, path);
+    }
 }
 
 struct WriteOut<'a> {

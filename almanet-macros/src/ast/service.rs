@@ -1,4 +1,4 @@
-//! A service: the procedures of a module or of an `impl` block.
+//! A service: the procedures and consumers of a module or of an `impl` block. Those of a trait are in `contract`.
 
 use std::fmt::Display;
 
@@ -8,18 +8,21 @@ use syn::{
     Type, Visibility, ext::IdentExt as _,
 };
 
-use super::{Home, Procedure, Returns, cfgs, description, names::names, self_type};
+use super::{Consumer, Home, Procedure, Returns, cfgs, description, names::names, self_type};
 use crate::{
-    attr::{Given, ProcedureOptions, ServiceOptions, attribute_arguments},
+    attr::{ConsumerOptions, Given, ProcedureOptions, ServiceOptions, attribute_arguments},
     diagnostics::Diagnostics,
     paths::{is_attribute, last_segment},
 };
 
-/// Procedures that start and stop together.
+/// Procedures and consumers that start and stop together.
 pub(crate) struct Service {
     pub(crate) description: String,
     pub(crate) cfgs: Vec<Attribute>,
+    /// What its procedures' names begin with, if that is known.
+    pub(crate) prepath: Option<String>,
     pub(crate) procedures: Vec<Procedure>,
+    pub(crate) consumers: Vec<Consumer>,
     /// The name of the generated client.
     pub(crate) client: Ident,
     pub(crate) form: Form,
@@ -30,7 +33,13 @@ pub(crate) struct Service {
 /// What holds the procedures.
 pub(crate) enum Form {
     Module,
-    Impl { state: Box<Type> },
+    Impl {
+        state: Box<Type>,
+    },
+    Trait {
+        ident: Ident,
+        visibility: Box<Visibility>,
+    },
 }
 
 impl Service {
@@ -41,7 +50,7 @@ impl Service {
         diagnostics: &mut Diagnostics,
     ) -> Self {
         let client = options.client.unwrap_or_else(|| format_ident!("Client"));
-        let mut service = Self::new(&module.attrs, client, Form::Module);
+        let mut service = Self::new(&module.attrs, &options.prepath, client, Form::Module);
         let Some((_, items)) = &module.content else {
             service.spoil(
                 diagnostics,
@@ -54,6 +63,7 @@ impl Service {
             if let Item::Fn(function) = item {
                 let home = Home::Module(&options.prepath);
                 service.add(home, &function.attrs, &function.vis, &function.sig, diagnostics);
+                service.add_consumer(home, &function.attrs, &function.vis, &function.sig, diagnostics);
             }
         }
         for taken in items.iter().flat_map(names) {
@@ -91,6 +101,7 @@ impl Service {
         };
         let mut service = Self::new(
             &block.attrs,
+            &options.prepath,
             client,
             Form::Impl {
                 state: block.self_ty.clone(),
@@ -133,6 +144,7 @@ impl Service {
             }
             let home = Home::Impl(&options.prepath);
             service.add(home, &method.attrs, &method.vis, &method.sig, diagnostics);
+            service.add_consumer(home, &method.attrs, &method.vis, &method.sig, diagnostics);
         }
         for procedure in &mut service.procedures {
             write_out_self(procedure, &block.self_ty);
@@ -146,11 +158,21 @@ impl Service {
         self.procedures.iter().filter(|procedure| procedure.usable)
     }
 
-    fn new(attributes: &[Attribute], client: Ident, form: Form) -> Self {
+    /// The consumers that code can be written for.
+    pub(crate) fn usable_consumers(&self) -> impl Iterator<Item = &Consumer> {
+        self.consumers.iter().filter(|consumer| consumer.usable)
+    }
+
+    pub(super) fn new(attributes: &[Attribute], prepath: &Given, client: Ident, form: Form) -> Self {
         Self {
             description: description(attributes),
             cfgs: cfgs(attributes),
+            prepath: match prepath {
+                Given::Text(prepath) => Some(prepath.value()),
+                Given::Absent | Given::Wrong => None,
+            },
             procedures: Vec::new(),
+            consumers: Vec::new(),
             client,
             form,
             usable: true,
@@ -158,7 +180,7 @@ impl Service {
     }
 
     /// Adds the function, when it is a procedure.
-    fn add(
+    pub(super) fn add(
         &mut self,
         home: Home<'_>,
         attributes: &[Attribute],
@@ -190,6 +212,36 @@ impl Service {
         self.procedures.push(procedure);
     }
 
+    /// Adds the function, when it is a consumer.
+    fn add_consumer(
+        &mut self,
+        home: Home<'_>,
+        attributes: &[Attribute],
+        visibility: &Visibility,
+        signature: &Signature,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let mut markers = attributes
+            .iter()
+            .filter(|attribute| is_attribute(attribute, "consumer"));
+        let Some(marker) = markers.next() else { return };
+        for again in markers {
+            diagnostics.at(again.path(), "`#[consumer]` is given twice: keep one");
+        }
+        if attributes
+            .iter()
+            .any(|attribute| is_attribute(attribute, "procedure"))
+        {
+            let message = "a function is a procedure or a consumer: keep one of the attributes";
+            diagnostics.at(marker.path(), message);
+            return;
+        }
+        let tokens = attribute_arguments(marker, "channel = \"mailer\"", diagnostics);
+        let options = ConsumerOptions::read(tokens, diagnostics);
+        let consumer = Consumer::new(home, options, attributes, visibility, signature, diagnostics);
+        self.consumers.push(consumer);
+    }
+
     /// Checks that no procedure before this one has its name or its URI. Those under a `#[cfg]` may exclude each other.
     fn check_rivals(&self, procedure: &mut Procedure, diagnostics: &mut Diagnostics) {
         let mut others = self.procedures.iter().filter(|other| other.cfgs.is_empty());
@@ -213,9 +265,9 @@ impl Service {
     }
 
     /// Checks what only the whole shows.
-    fn check(&mut self, prepath: &Given, holder: impl ToTokens, diagnostics: &mut Diagnostics) {
-        if self.procedures.is_empty() {
-            let message = "a service without procedures: put `#[procedure]` on at least one of its functions";
+    pub(super) fn check(&mut self, prepath: &Given, holder: impl ToTokens, diagnostics: &mut Diagnostics) {
+        if self.procedures.is_empty() && self.consumers.is_empty() {
+            let message = "a service without procedures: put `#[procedure]` on at least one of its functions, or `#[consumer]`";
             self.spoil(diagnostics, holder, message);
         }
         let nameless = self
@@ -234,7 +286,12 @@ impl Service {
         }
     }
 
-    fn spoil(&mut self, diagnostics: &mut Diagnostics, tokens: impl ToTokens, message: impl Display) {
+    pub(super) fn spoil(
+        &mut self,
+        diagnostics: &mut Diagnostics,
+        tokens: impl ToTokens,
+        message: impl Display,
+    ) {
         diagnostics.at(tokens, message);
         self.usable = false;
     }

@@ -1,10 +1,11 @@
 //! What a procedure takes and returns, read from the function's signature.
 
 use syn::{
-    FnArg, GenericArgument, Ident, Pat, PatIdent, PathArguments, Receiver, ReturnType, Type, TypeReference,
+    Attribute, FnArg, GenericArgument, Ident, Pat, PatIdent, PathArguments, Receiver, ReturnType, Type,
+    TypeReference,
 };
 
-use super::{owned::check_owned, procedure::Home};
+use super::{owned::check_owned, procedure::Home, wire};
 use crate::{diagnostics::Diagnostics, paths::last_segment};
 
 /// What a procedure takes and returns.
@@ -27,6 +28,8 @@ pub(crate) enum Passing {
 pub(crate) struct Argument {
     pub(crate) ident: Ident,
     pub(crate) ty: Type,
+    /// What its `#[serde(...)]` attributes say of how it travels.
+    pub(crate) wire: wire::Field,
 }
 
 /// What the function's future resolves to.
@@ -60,14 +63,24 @@ impl Signature {
                 }
                 FnArg::Typed(argument) => {
                     match passing(&argument.ty, typed, diagnostics) {
-                        Some(passing) => read.context = Some(passing),
-                        None => read
-                            .arguments
-                            .extend(payload(&argument.pat, &argument.ty, diagnostics)),
+                        Some(passing) => {
+                            wire::refuse(&argument.attrs, "the context does not travel", diagnostics);
+                            read.context = Some(passing);
+                        }
+                        None => read.arguments.extend(payload(
+                            &argument.attrs,
+                            &argument.pat,
+                            &argument.ty,
+                            diagnostics,
+                        )),
                     }
                     typed += 1;
                 }
             }
+        }
+        if let [only] = read.arguments.as_slice() {
+            let reason = "the only argument is the whole payload, and has no name in it";
+            wire::refuse(&only.wire.attributes, reason, diagnostics);
         }
         read.returns = returns(&signature.output, diagnostics);
         read
@@ -101,10 +114,10 @@ fn check_qualifiers(signature: &syn::Signature, diagnostics: &mut Diagnostics) {
 
 fn check_receiver(home: Home<'_>, receiver: &Receiver, diagnostics: &mut Diagnostics) {
     match home {
-        Home::Impl(_) if receiver.reference.is_none() || receiver.colon_token.is_some() => {
+        Home::Impl(_) | Home::Trait(_) if receiver.reference.is_none() || receiver.colon_token.is_some() => {
             diagnostics.at(receiver, "all calls share the service's state: take `&self`");
         }
-        Home::Impl(_) => {
+        Home::Impl(_) | Home::Trait(_) => {
             if let Some(mutability) = &receiver.mutability {
                 diagnostics.at(
                     mutability,
@@ -146,7 +159,12 @@ fn passing(ty: &Type, position: usize, diagnostics: &mut Diagnostics) -> Option<
     Some(passing)
 }
 
-fn payload(pattern: &Pat, ty: &Type, diagnostics: &mut Diagnostics) -> Option<Argument> {
+fn payload(
+    attributes: &[Attribute],
+    pattern: &Pat,
+    ty: &Type,
+    diagnostics: &mut Diagnostics,
+) -> Option<Argument> {
     check_owned(ty, "a payload is owned", diagnostics);
     match pattern {
         Pat::Ident(PatIdent {
@@ -157,6 +175,7 @@ fn payload(pattern: &Pat, ty: &Type, diagnostics: &mut Diagnostics) -> Option<Ar
         }) => Some(Argument {
             ident: ident.clone(),
             ty: ty.clone(),
+            wire: wire::Field::new(attributes, ident, ty, diagnostics),
         }),
         Pat::Wild(wild) => {
             diagnostics.at(

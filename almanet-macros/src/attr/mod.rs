@@ -13,7 +13,7 @@ use syn::{Attribute, Ident, LitStr};
 pub(crate) use self::list::attribute_arguments;
 use self::{
     list::{OptionList, arguments},
-    value::{count, duration, flag, ident, text, texts},
+    value::{attempts, count, duration, durations, flag, ident, text, texts},
 };
 use crate::{diagnostics::Diagnostics, validate};
 
@@ -91,6 +91,55 @@ impl ProcedureOptions {
     }
 }
 
+/// The options of `#[consumer]`.
+#[derive(Default)]
+pub(crate) struct ConsumerOptions {
+    pub(crate) topic: Given,
+    pub(crate) pattern: Given,
+    pub(crate) channel: Given,
+    pub(crate) broadcast: bool,
+    pub(crate) concurrency: Option<u32>,
+    pub(crate) max_attempts: Option<u16>,
+    /// The first delay and the longest.
+    pub(crate) retry: Option<(Duration, Duration)>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl ConsumerOptions {
+    const KNOWN: [&str; 8] = [
+        "channel",
+        "topic",
+        "pattern",
+        "broadcast",
+        "concurrency",
+        "max_attempts",
+        "retry",
+        "timeout",
+    ];
+
+    pub(crate) fn read(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Self {
+        let list = OptionList::read("consumer", &Self::KNOWN, tokens, diagnostics);
+        let mut options = Self::default();
+        for (option, meta) in &list.options {
+            match option.as_str() {
+                "topic" => options.topic = text(meta, "net.example.joined", topic, diagnostics).into(),
+                "pattern" => {
+                    options.pattern = text(meta, "orders.*", validate::pattern, diagnostics).into();
+                }
+                "channel" => options.channel = text(meta, "mailer", channel, diagnostics).into(),
+                "broadcast" => options.broadcast = flag(meta, diagnostics),
+                "concurrency" => options.concurrency = count(meta, diagnostics),
+                "max_attempts" => options.max_attempts = attempts(meta, diagnostics),
+                "retry" => options.retry = durations(meta, diagnostics),
+                "timeout" => options.timeout = duration(meta, diagnostics),
+                _ => {}
+            }
+        }
+        options.channel = options.channel.or_misspelt(&list);
+        options
+    }
+}
+
 /// The options of `#[service]`.
 #[derive(Default)]
 pub(crate) struct ServiceOptions {
@@ -129,17 +178,33 @@ pub(crate) fn rpc_error_name(attributes: &[Attribute], diagnostics: &mut Diagnos
     }
 }
 
-/// The `topic` of `#[event(topic = "...")]` among the attributes of a type.
-pub(crate) fn event_topic(attributes: &[Attribute], diagnostics: &mut Diagnostics) -> Given {
-    let before = diagnostics.count();
-    let Some(tokens) = arguments(attributes, "event", "topic = \"net.example.joined\"", diagnostics) else {
-        return Given::Absent;
-    };
-    let list = OptionList::read("event", &["topic"], tokens, diagnostics);
-    match list.options.first() {
-        Some((_, meta)) => text(meta, "net.example.joined", topic, diagnostics).into(),
-        None if diagnostics.count() > before => Given::Wrong,
-        None => Given::Absent,
+/// The options of `#[event]` among the attributes of a type.
+#[derive(Default)]
+pub(crate) struct EventOptions {
+    pub(crate) topic: Given,
+    pub(crate) version: Option<u32>,
+}
+
+impl EventOptions {
+    pub(crate) fn read(attributes: &[Attribute], diagnostics: &mut Diagnostics) -> Self {
+        let before = diagnostics.count();
+        let mut options = Self::default();
+        let Some(tokens) = arguments(attributes, "event", "topic = \"net.example.joined\"", diagnostics)
+        else {
+            return options;
+        };
+        let list = OptionList::read("event", &["topic", "version"], tokens, diagnostics);
+        for (option, meta) in &list.options {
+            match option.as_str() {
+                "topic" => options.topic = text(meta, "net.example.joined", topic, diagnostics).into(),
+                "version" => options.version = count(meta, diagnostics),
+                _ => {}
+            }
+        }
+        if matches!(options.topic, Given::Absent) && diagnostics.count() > before {
+            options.topic = Given::Wrong;
+        }
+        options
     }
 }
 

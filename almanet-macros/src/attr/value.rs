@@ -79,10 +79,37 @@ pub(super) fn duration(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<Dur
     }
 }
 
+/// `retry = "1s..5m"`, or `retry = "10s"` for the same time always.
+pub(super) fn durations(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<(Duration, Duration)> {
+    let read = |text: &str| {
+        let (first, longest) = text.split_once("..").unwrap_or((text, text));
+        Ok((validate::duration(first)?, validate::duration(longest)?))
+    };
+    let check = |text: &str| match read(text) {
+        Ok((first, longest)) if first > longest => Err(format!(
+            "{text:?} begins with more than it ends with: write the first delay and then the longest"
+        )),
+        Ok(_) => Ok(()),
+        Err(reason) => Err(reason),
+    };
+    read(&text(meta, "1s..5m", check, diagnostics)?.value()).ok()
+}
+
+/// `max_attempts = 5`.
+pub(super) fn attempts(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<u16> {
+    let number = count(meta, diagnostics)?;
+    let attempts = u16::try_from(number).ok();
+    if attempts.is_none() {
+        diagnostics.at(meta, "NSQ counts up to 65535 attempts: write a smaller number");
+    }
+    attempts
+}
+
 /// `concurrency = 8`.
 pub(super) fn count(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<u32> {
     let kind = "a whole number of at least 1";
-    let example = "concurrency = 8";
+    let example = format!("{} = 8", option_name(meta));
+    let example = example.as_str();
     let value = value(meta, kind, example, diagnostics)?;
     let number = match value {
         Expr::Lit(ExprLit {

@@ -7,9 +7,12 @@ use syn::Visibility;
 use super::{allowances, procedure};
 use crate::ast::{Procedure, Service};
 
-/// A type with a method for each procedure, for those whom `visibility` lets see it.
+/// A type with a method for each procedure, for those whom `visibility` lets see it. Nothing without procedures.
 pub(super) fn client(service: &Service, visibility: &Visibility) -> TokenStream {
     let Service { client, cfgs, .. } = service;
+    if service.procedures.is_empty() {
+        return TokenStream::new();
+    }
     let allowances = allowances();
     let methods = service
         .usable_procedures()

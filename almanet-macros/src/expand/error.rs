@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::{Ident, Index, Type, spanned::Spanned as _};
 
-use super::generated_at;
+use super::{generated_at, schema};
 use crate::{
     ast::{ErrorKind, Fields, RpcError},
     paths::SERDE,
@@ -33,6 +33,7 @@ pub(super) fn implementation(error: &RpcError) -> TokenStream {
         let made = read(kind, &remote);
         quote!(#name => #made)
     });
+    let schemas = schema::of_error(&error.kinds);
     quote! {
         #[automatically_derived]
         #[allow(deprecated, unused_qualifications, clippy::all, clippy::pedantic, clippy::nursery)]
@@ -60,6 +61,8 @@ pub(super) fn implementation(error: &RpcError) -> TokenStream {
                     _ => ::core::result::Result::Err(#remote),
                 }
             }
+
+            #schemas
         }
     }
 }

@@ -10,11 +10,17 @@ pub(super) fn implementation(event: &Event) -> TokenStream {
     if !event.usable {
         return TokenStream::new();
     }
-    let Event { ident, topic, .. } = event;
+    let Event {
+        ident,
+        topic,
+        version,
+        ..
+    } = event;
     quote! {
         #[automatically_derived]
         impl ::almanet::Event for #ident {
             const TOPIC: &'static str = #topic;
+            const VERSION: u32 = #version;
         }
     }
 }

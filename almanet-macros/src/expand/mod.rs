@@ -4,9 +4,12 @@
 //! (`Span::mixed_site`), and otherwise what the documentation promises.
 
 mod client;
+mod consumer;
+mod contract;
 mod error;
 mod event;
 mod procedure;
+mod schema;
 mod service;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
@@ -15,7 +18,7 @@ use syn::{DeriveInput, Item, ItemFn, parse2};
 
 use crate::{
     ast::{self, Home},
-    attr::{ProcedureOptions, ServiceOptions},
+    attr::{ConsumerOptions, ProcedureOptions, ServiceOptions},
     diagnostics::Diagnostics,
     fallback,
 };
@@ -24,15 +27,37 @@ use crate::{
 pub(crate) fn procedure(options: TokenStream, item: TokenStream) -> TokenStream {
     let mut diagnostics = Diagnostics::default();
     let expanded = match parse2::<ItemFn>(item.clone()) {
-        Ok(ItemFn { attrs, vis, sig, .. }) => {
+        Ok(mut function) => {
             let options = ProcedureOptions::read(options, &mut diagnostics);
-            let procedure = ast::Procedure::new(Home::Alone, options, &attrs, &vis, &sig, &mut diagnostics);
+            let ItemFn { attrs, vis, sig, .. } = &function;
+            let procedure = ast::Procedure::new(Home::Alone, options, attrs, vis, sig, &mut diagnostics);
             let marker = procedure::marker(&procedure);
+            fallback::strip_arguments(&mut function.sig);
+            let allowance = fallback::allowance();
+            quote!(#allowance #function #marker)
+        }
+        Err(_) => {
+            diagnostics.at(first_words(&item), "`#[procedure]` goes on an async function");
+            item
+        }
+    };
+    let errors = diagnostics.into_tokens();
+    quote!(#expanded #errors)
+}
+
+/// `#[consumer(options)] item`, where no `#[service]` is around it.
+pub(crate) fn consumer(options: TokenStream, item: TokenStream) -> TokenStream {
+    let mut diagnostics = Diagnostics::default();
+    let expanded = match parse2::<ItemFn>(item.clone()) {
+        Ok(ItemFn { attrs, vis, sig, .. }) => {
+            let options = ConsumerOptions::read(options, &mut diagnostics);
+            let consumer = ast::Consumer::new(Home::Alone, options, &attrs, &vis, &sig, &mut diagnostics);
+            let marker = consumer::marker(&consumer);
             let allowance = fallback::allowance();
             quote!(#allowance #item #marker)
         }
         Err(_) => {
-            diagnostics.at(first_words(&item), "`#[procedure]` goes on an async function");
+            diagnostics.at(first_words(&item), "`#[consumer]` goes on an async function");
             item
         }
     };
@@ -59,13 +84,17 @@ pub(crate) fn service(options: TokenStream, tokens: TokenStream) -> TokenStream 
             let options = ServiceOptions::read(options, &mut diagnostics);
             Some(ast::Service::of_impl(options, block, &mut diagnostics))
         }
+        Item::Trait(definition) => {
+            let options = ServiceOptions::read(options, &mut diagnostics);
+            Some(ast::Service::of_trait(options, definition, &mut diagnostics))
+        }
         other => {
             diagnostics.at(first_words(&tokens), misplaced_service(other));
             None
         }
     };
-    fallback::strip(&mut item);
     let beside = service.map(|service| service::add(&service, &mut item));
+    fallback::strip(&mut item);
     let errors = diagnostics.into_tokens();
     quote!(#item #beside #errors)
 }
@@ -101,17 +130,14 @@ fn derive(
 
 fn misplaced_service(item: &Item) -> &'static str {
     match item {
-        Item::Trait(_) => {
-            "`#[service]` on a trait is not supported yet: put it on a module or an `impl` block"
-        }
         Item::Fn(_) => {
-            "`#[service]` goes on a module or an `impl` block: a function alone is a procedure, by \
+            "`#[service]` goes on a module, an `impl` block or a trait: a function alone is a procedure, by \
              `#[procedure(uri = \"net.example.greet\")]`"
         }
         Item::Struct(_) | Item::Enum(_) => {
-            "`#[service]` goes on a module or an `impl` block: put it on the `impl` block of this type"
+            "`#[service]` goes on a module, an `impl` block or a trait: put it on the `impl` block of this type"
         }
-        _ => "`#[service]` goes on a module or an `impl` block",
+        _ => "`#[service]` goes on a module, an `impl` block or a trait",
     }
 }
 
@@ -221,6 +247,38 @@ mod tests {
             "{expanded}"
         );
         assert!(!expanded.contains("# [procedure]"), "{expanded}");
+    }
+
+    #[test]
+    fn a_trait_can_be_implemented_by_async_functions_and_gains_a_client_beside_it() {
+        let contract = quote! {
+            pub(crate) trait Greeter: Clone {
+                #[procedure]
+                async fn greet(&self, #[serde(default)] name: String, times: u8) -> String {
+                    name.repeat(times)
+                }
+
+                async fn other();
+            }
+        };
+        let expanded = service(quote!(prepath = "net.example"), contract).to_string();
+        assert!(
+            parse2::<syn::File>(expanded.parse().unwrap()).is_ok(),
+            "{expanded}"
+        );
+        for expected in [
+            "trait Greeter : Clone + :: core :: marker :: Send + :: core :: marker :: Sync + 'static {",
+            "fn greet (& self , name : String , times : u8) -> impl :: core :: future :: Future < Output = String > + \
+             :: core :: marker :: Send { async move { name . repeat (times) } }",
+            "async fn other () ;",
+            "fn into_service (self)",
+            "< Self as Greeter > :: greet (& state , payload . name , payload . times)",
+            "pub (crate) struct GreeterClient",
+        ] {
+            assert!(expanded.contains(expected), "{expected}: {expanded}");
+        }
+        // In what is read and in what is written.
+        assert_eq!(expanded.matches("# [serde (default)]").count(), 2, "{expanded}");
     }
 
     #[test]

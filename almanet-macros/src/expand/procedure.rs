@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::Ident;
+use syn::{Ident, spanned::Spanned as _};
 
-use super::{allowances, generated_at};
+use super::{allowances, generated_at, schema};
 use crate::{
     ast::{Argument, Passing, Procedure, Returns},
     paths::SERDE,
@@ -65,7 +65,7 @@ pub(super) fn parameters(procedure: &Procedure) -> impl Iterator<Item = TokenStr
         .signature
         .arguments
         .iter()
-        .map(|Argument { ident, ty }| quote!(#ident: #ty))
+        .map(|Argument { ident, ty, .. }| quote!(#ident: #ty))
 }
 
 /// `Call<T, E>`.
@@ -74,7 +74,7 @@ pub(super) fn call_type(procedure: &Procedure) -> TokenStream {
     quote!(::almanet::Call<#value, #error>)
 }
 
-fn outcome_types(returns: &Returns) -> (TokenStream, TokenStream) {
+pub(super) fn outcome_types(returns: &Returns) -> (TokenStream, TokenStream) {
     let infallible = quote!(::core::convert::Infallible);
     match returns {
         Returns::Nothing => (quote!(()), infallible),
@@ -108,9 +108,10 @@ pub(super) fn call(procedure: &Procedure, session: &TokenStream) -> TokenStream 
         }
     };
     let timeout = options.timeout.map(timeout);
+    let idempotent = options.idempotent.then(|| quote!(.idempotent()));
     quote! {
         #define
-        ::almanet::Call::new(#session, #uri, #payload) #timeout
+        ::almanet::Call::new(#session, #uri, #payload) #timeout #idempotent
     }
 }
 
@@ -150,6 +151,7 @@ pub(super) fn handler(procedure: &Procedure, function: &TokenStream) -> TokenStr
     let future = quote_spanned!(span=> #function(#state_passed #context_passed #payload_passed));
     let run = run(&signature.returns, &future, span);
     let settings = settings(procedure);
+    let schemas = schema::of_procedure(procedure);
     quote_spanned! {span=>
         {
             #define
@@ -158,6 +160,7 @@ pub(super) fn handler(procedure: &Procedure, function: &TokenStream) -> TokenStr
                 async move { #run }
             })
             #settings
+            #schemas
         }
     }
 }
@@ -170,8 +173,20 @@ fn run(returns: &Returns, future: &TokenStream, span: Span) -> TokenStream {
             #future.await;
             ::core::result::Result::<#value, #error>::Ok(())
         },
-        Returns::Value(_) => {
-            quote_spanned!(span=> ::core::result::Result::<#value, #error>::Ok(#future.await))
+        Returns::Value(ty) => {
+            let message = "this is another name of `Result`, by which it is not known: write \
+                           `Result<T, E>`, or call the alias `Result` too";
+            let assertion = quote_spanned! {generated_at(ty.span())=>
+                ::core::assert!(!::almanet::__private::Probe::<#ty>::IS_RESULT, #message);
+            };
+            quote_spanned! {span=>
+                const _: () = {
+                    #[allow(unused_imports)]
+                    use ::almanet::__private::Unknown as _;
+                    #assertion
+                };
+                ::core::result::Result::<#value, #error>::Ok(#future.await)
+            }
         }
         Returns::Result { .. } => quote_spanned! {span=>
             let outcome: ::core::result::Result<#value, #error> = #future.await;
@@ -204,11 +219,15 @@ fn arguments_struct(arguments: &[Argument], derive: &str) -> TokenStream {
     let derive = Ident::new(derive, Span::call_site());
     let idents = arguments.iter().map(|argument| &argument.ident);
     let types = arguments.iter().map(|argument| &argument.ty);
+    let attributes = arguments.iter().map(|argument| {
+        let attributes = &argument.wire.attributes;
+        quote!(#(#attributes)*)
+    });
     quote! {
         #[derive(::almanet::__private::serde::#derive)]
         #[serde(crate = #SERDE)]
         struct __Arguments {
-            #(#idents: #types,)*
+            #(#attributes #idents: #types,)*
         }
     }
 }

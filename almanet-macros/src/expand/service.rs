@@ -1,11 +1,12 @@
 //! What is written for a service: `service()` in a module, `into_service` for an `impl` block, and a client for both.
+//! What is written for a trait is in `contract`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{Ident, Item, Type, Visibility, parse_quote};
 
-use super::{allowances, client, generated_at, procedure};
-use crate::ast::{Form, Procedure, Service};
+use super::{allowances, client, consumer, contract, generated_at, procedure};
+use crate::ast::{Consumer, Form, Procedure, Service};
 
 /// Adds to a module what belongs inside, and gives back what stands beside the item.
 pub(super) fn add(service: &Service, item: &mut Item) -> TokenStream {
@@ -17,13 +18,17 @@ pub(super) fn add(service: &Service, item: &mut Item) -> TokenStream {
             TokenStream::new()
         }
         (Form::Impl { state }, _) if service.usable => beside_impl(service, state),
+        (Form::Trait { ident, visibility }, Item::Trait(definition)) if service.usable => {
+            contract::add(service, ident, visibility, definition)
+        }
         _ => TokenStream::new(),
     }
 }
 
 fn in_module(service: &Service) -> TokenStream {
     let markers = service.procedures.iter().map(procedure::marker);
-    let markers = quote!(#(#markers)*);
+    let consumers = service.consumers.iter().map(consumer::marker);
+    let markers = quote!(#(#markers)* #(#consumers)*);
     if !service.usable {
         return markers;
     }
@@ -36,15 +41,22 @@ fn in_module(service: &Service) -> TokenStream {
             let #local = #local.procedure(#ident::procedure());
         }
     });
+    let consumers = service.usable_consumers().map(|Consumer { ident, cfgs, .. }| {
+        quote! {
+            #(#cfgs)*
+            let #local = #local.consumer(#ident::consumer());
+        }
+    });
     let client = client::client(service, &parse_quote!(pub));
     quote! {
         #markers
 
-        /// The service of all procedures in this module.
+        /// The service of all procedures and consumers in this module.
         #allowances
         pub fn service() -> ::almanet::Service {
             let #local = #new;
             #(#made)*
+            #(#consumers)*
             #local
         }
 
@@ -55,8 +67,35 @@ fn in_module(service: &Service) -> TokenStream {
 fn beside_impl(service: &Service, state_type: &Type) -> TokenStream {
     let cfgs = &service.cfgs;
     let allowances = allowances();
-    let local = Ident::new("service", Span::mixed_site());
     let state = Ident::new("state", Span::mixed_site());
+    let made = made(service, &state, |procedure| {
+        let method = &procedure.ident;
+        quote!(Self::#method)
+    });
+    let client = client::client(service, &widest(service));
+    quote! {
+        #(#cfgs)*
+        #[automatically_derived]
+        #allowances
+        impl #state_type {
+            /// The service of all procedures and consumers of this type. They share `self`.
+            pub fn into_service(self) -> ::almanet::Service {
+                let #state = ::std::sync::Arc::new(self);
+                #made
+            }
+        }
+
+        #client
+    }
+}
+
+/// Makes the service of methods, which `path` names, and of their state: the local `state`, an `Arc`.
+pub(super) fn made(
+    service: &Service,
+    state: &Ident,
+    path: impl Fn(&Procedure) -> TokenStream,
+) -> TokenStream {
+    let local = Ident::new("service", Span::mixed_site());
     let new = new(service);
     let made = service.usable_procedures().map(|procedure| {
         let Procedure {
@@ -65,7 +104,7 @@ fn beside_impl(service: &Service, state_type: &Type) -> TokenStream {
             signature,
             ..
         } = procedure;
-        let handler = procedure::handler(procedure, &quote!(Self::#ident));
+        let handler = procedure::handler(procedure, &path(procedure));
         let share_state = signature.receiver.then(|| {
             // The handler looks for it at the function's own span.
             let shared = Ident::new("state", generated_at(ident.span()));
@@ -79,31 +118,49 @@ fn beside_impl(service: &Service, state_type: &Type) -> TokenStream {
             });
         }
     });
-    let client = client::client(service, &widest(service));
-    quote! {
-        #(#cfgs)*
-        #[automatically_derived]
-        #allowances
-        impl #state_type {
-            /// The service of all procedures of this type. Its calls share `self`.
-            pub fn into_service(self) -> ::almanet::Service {
-                let #state = ::std::sync::Arc::new(self);
-                let #local = #new;
-                #(#made)*
-                ::core::mem::drop(#state);
-                #local
-            }
+    let consumers = service.usable_consumers().map(|consumer| {
+        let Consumer {
+            ident,
+            cfgs,
+            receiver,
+            ..
+        } = consumer;
+        let handler = consumer::handler(consumer, &quote!(Self::#ident));
+        let share_state = receiver.then(|| {
+            let shared = Ident::new("state", generated_at(ident.span()));
+            quote!(let #shared = ::std::sync::Arc::clone(&#state);)
+        });
+        quote! {
+            #(#cfgs)*
+            let #local = #local.consumer({
+                #share_state
+                #handler
+            });
         }
-
-        #client
+    });
+    quote! {
+        let #local = #new;
+        #(#made)*
+        #(#consumers)*
+        ::core::mem::drop(#state);
+        #local
     }
 }
 
-/// A service without procedures, which has its description.
+/// A service without procedures, which says of itself what the attribute and the crate say.
 fn new(service: &Service) -> TokenStream {
     let description = &service.description;
     let description = (!description.is_empty()).then(|| quote!(.description(#description)));
-    quote!(::almanet::Service::new() #description)
+    let name = match &service.prepath {
+        Some(prepath) => quote!(#prepath),
+        None => quote!(::core::option_env!("CARGO_PKG_NAME").unwrap_or_default()),
+    };
+    quote! {
+        ::almanet::Service::new()
+            .name(#name)
+            .version(::core::option_env!("CARGO_PKG_VERSION").unwrap_or_default())
+            #description
+    }
 }
 
 /// The visibility of the procedure that is seen from the most places.

@@ -140,6 +140,20 @@ impl CommandDecoder {
         }
     }
 
+    /// The command whose line has been read and whose body has not, if there is one.
+    pub fn unfinished(&self) -> Option<Verb<'static>> {
+        let (State::Size(header) | State::Body(header, _)) = &self.state else {
+            return None;
+        };
+        Some(match header {
+            Header::Identify => Verb::Identify,
+            Header::Auth => Verb::Auth,
+            Header::Pub(_) => Verb::Pub,
+            Header::Mpub(..) => Verb::Mpub,
+            Header::Dpub(..) => Verb::Dpub,
+        })
+    }
+
     /// What to refuse when the client sends nothing after `rest`, what it has sent and was not decoded.
     ///
     /// That is the body that is missing. A line that was begun is no command yet, and nsqd does not mention it.

@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+/// How much room for commands is kept when none wait.
+const KEPT_CAPACITY: usize = 1024;
+
 /// What was handed to the socket and is not answered yet, in the order in which the answers will come.
 ///
 /// NSQ's answers do not say what they answer: the first answer belongs to the first command. So an item that is
@@ -48,6 +51,10 @@ impl<T> Pending<T> {
         {
             self.given_up = self.given_up.saturating_sub(1);
             answered.extend(self.waiting.pop_front().and_then(|place| place.item));
+        }
+        // A burst of commands shall not keep its memory for ever.
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
+            self.waiting.shrink_to(KEPT_CAPACITY);
         }
         Ok(())
     }

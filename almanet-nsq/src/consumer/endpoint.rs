@@ -18,6 +18,7 @@ use super::{
     give_up::LastResort,
     held::Held,
     link::{Answers, Link},
+    lost::LostNodes,
     ready::Ready,
     window::AdaptiveWindow,
 };
@@ -46,6 +47,8 @@ pub(super) struct ConsumerEndpoint {
     /// For how long deliveries are touched.
     pub(super) auto_touch: Option<Duration>,
     pub(super) last_resort: LastResort,
+    /// Who is told when the connection has ended.
+    pub(super) lost: Arc<LostNodes>,
     /// Cancelled when no further messages are wanted from this broker.
     pub(super) let_go: CancellationToken,
     /// The connection that is there.
@@ -123,6 +126,7 @@ impl ConsumerEndpoint {
         if let Some(link) = self.link.take() {
             link.lose();
             self.ready.leave(&link);
+            self.lost.note(&self.address);
         }
     }
 }

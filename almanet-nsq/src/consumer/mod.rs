@@ -1,6 +1,7 @@
 //! Reading a channel: [`Consumer`] is the user's side, [`Delivery`] one message in the user's hands, [`link`] the
 //! connection that a delivery is answered on, [`endpoint`] the connection's side, [`inbox`] what waits to be
-//! handed out, [`held`] what was, [`give_up`] what comes too often, [`subscriptions`] what all of them share, [`follow`] the coming and going of nodes.
+//! handed out, [`held`] what was, [`give_up`] what comes too often, [`lost`] which nodes are gone, [`subscriptions`] what all of them
+//! share, [`follow`] the coming and going of nodes.
 //!
 //! How many messages a broker may have out is decided step by step: [`outcomes`] gathers how messages fared, [`backoff`]
 //! says whether any are asked for, [`ready`] gives each connection its share, or its turn by [`turns`], [`pace`] measures what comes in, [`window`] finds how many the broker may send ahead of the answers, and [`flow`]
@@ -16,6 +17,7 @@ mod give_up;
 mod held;
 mod inbox;
 mod link;
+mod lost;
 mod onward;
 mod outcomes;
 mod pace;

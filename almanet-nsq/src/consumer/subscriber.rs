@@ -165,6 +165,23 @@ impl Consumer {
         self.subscriptions.inbox.try_recv()
     }
 
+    /// Waits until the connection to a node has ended that was there, and returns the node's address. It is made again
+    /// by itself; this is for those who wait for a message that was to come by it.
+    ///
+    /// A node that is lost twice before it was told is told once.
+    ///
+    /// # Cancel safety
+    ///
+    /// No loss is missed when the future is dropped.
+    pub async fn lost(&self) -> Arc<str> {
+        poll_fn(|cx| self.poll_lost(cx)).await
+    }
+
+    /// As [`lost`](Self::lost), for those who write futures and streams by hand. Only the last task that asked is woken.
+    pub fn poll_lost(&self, cx: &mut Context<'_>) -> Poll<Arc<str>> {
+        self.subscriptions.lost.poll_next(cx)
+    }
+
     /// Ends the subscriptions, leaving nothing behind that could be answered.
     ///
     /// The brokers send no further messages, and what was received and not handed out is requeued with no delay.

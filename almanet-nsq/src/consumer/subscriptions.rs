@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::{
     config::ConsumerConfig, delivery::Delivery, endpoint::ConsumerEndpoint, give_up::LastResort,
-    inbox::Inbox, link::Link, outcomes::Outcomes, ready::Ready, sample_rate::SampleRate,
+    inbox::Inbox, link::Link, lost::LostNodes, outcomes::Outcomes, ready::Ready, sample_rate::SampleRate,
 };
 use crate::{
     config::Window,
@@ -29,6 +29,7 @@ pub(super) struct Subscriptions {
     pub(super) config: ConsumerConfig,
     pub(super) ready: Arc<Ready>,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) lost: Arc<LostNodes>,
     /// The connections.
     pub(super) tasks: TaskTracker,
     /// When all of them shall end.
@@ -63,6 +64,7 @@ impl Subscriptions {
             ready: Arc::new(ready),
             config,
             inbox: Arc::new(Inbox::new(arriving)),
+            lost: Arc::default(),
             tasks: TaskTracker::new(),
             stop: Stop::default(),
         };
@@ -96,6 +98,7 @@ impl Subscriptions {
                 tasks: self.tasks.clone(),
                 stop: self.stop.now.clone(),
             },
+            lost: Arc::clone(&self.lost),
             let_go: stop.reconnecting.clone(),
             link: None,
         }

@@ -140,17 +140,16 @@ impl AdaptiveWindow {
         }
         // As many messages wait as come within the time that one waits (Little's law): here one, half of the time.
         let is_crowded = self.rate.within(2 * self.delays.mean()) >= 1;
-        let free = if is_crowded || self.alone == 0 {
-            self.rate.within(FREE)
-        } else {
-            1
-        };
+        let is_certain = is_crowded || self.alone == 0;
+        let free = self.rate.within(FREE);
         match (self.gave_up.take(), delay) {
             (Some(width), Some(delay)) if delay >= QUIET => self.too_wide(width),
-            _ if is_full && self.width < free => self.too_narrow(),
-            (_, Some(delay)) if is_full && delay > LONG_DELAY => self.too_narrow(),
+            // A queue that is always there delays all messages alike, and that shows in no age. So messages that come
+            // fast and alone are tried with a wider window too, but with more patience.
+            _ if is_full && self.width < free => self.too_narrow(is_certain),
+            (_, Some(delay)) if is_full && delay > LONG_DELAY => self.too_narrow(true),
             // Of a backlog that is worked off, all there is to know is that there is one.
-            (_, None) if is_full => self.too_narrow(),
+            (_, None) if is_full => self.too_narrow(true),
             (_, Some(delay)) if delay < SHORT_DELAY => {
                 if self.width > free {
                     self.width = (self.width / 2).max(1);
@@ -162,14 +161,14 @@ impl AdaptiveWindow {
     }
 
     /// Messages queue although the broker sends as many as it may.
-    fn too_narrow(&mut self) {
+    fn too_narrow(&mut self, is_certain: bool) {
         self.streak += 1;
         if self.width > self.proved && self.streak >= *PATIENCE.start() {
             self.proved = self.width;
             self.patience = *PATIENCE.start();
         }
         let needed = match self.width {
-            width if width >= self.proved => self.patience,
+            width if width >= self.proved || !is_certain => self.patience,
             1 => CERTAIN,
             _ => 1,
         };

@@ -12,6 +12,7 @@ use super::{
     lookupd::{Lookupd, parse_address},
     nodes::Nodes,
     poll::Poll,
+    topics::TopicList,
 };
 
 /// The nsqlookupds of a cluster, which know its nodes.
@@ -98,6 +99,11 @@ impl Lookup {
     /// Dropping the future ends the asking.
     pub async fn every_node(&self) -> Result<Nodes, LookupError> {
         self.follow("/nodes".to_owned()).await
+    }
+
+    /// Which topics there are on any node (nsqlookupd's `/topics`). Nothing is asked yet.
+    pub fn topics(&self) -> TopicList {
+        TopicList::new(Arc::clone(&self.addresses), "/topics", &self.config)
     }
 
     async fn follow(&self, path: String) -> Result<Nodes, LookupError> {

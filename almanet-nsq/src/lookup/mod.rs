@@ -1,6 +1,6 @@
 //! Discovery by nsqlookupd: [`directory`] is the user's side, [`nodes`] what was found, [`poll`] the task that asks
 //! again and again, [`lookupd`] one nsqlookupd and whether it answers, [`http`] the asking, [`answer`] what the
-//! answers say, [`known`] how they merge.
+//! answers say, [`known`] how they merge, [`topics`] which topics there are.
 
 mod answer;
 mod config;
@@ -11,8 +11,10 @@ mod known;
 mod lookupd;
 mod nodes;
 mod poll;
+mod topics;
 
 pub use config::LookupConfig;
 pub use directory::Lookup;
 pub use error::LookupError;
 pub use nodes::Nodes;
+pub use topics::TopicList;

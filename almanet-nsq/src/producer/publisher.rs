@@ -110,18 +110,20 @@ impl Producer {
         )
     }
 
-    /// Tries once to connect, and goes on trying in the background if that fails, with the error.
+    /// Tries once to connect. [`Attempt::keep`] makes a producer of it, whatever came of that.
     ///
     /// What cannot be sent at once is given back instead of queued, and `connected` is notified when that has changed.
     pub(super) async fn attempt(
         address: Arc<str>,
         config: ProducerConfig,
         connected: Arc<Notify>,
-    ) -> (Self, Option<ConnectError>) {
+    ) -> Attempt {
         let endpoint = endpoint(address, &config, Outbox::new(Some(connected)));
-        match endpoint.establish().await {
-            Ok(established) => (Self::start(endpoint, Some(established), config), None),
-            Err(error) => (Self::start(endpoint, None, config), Some(error)),
+        let outcome = endpoint.establish().await;
+        Attempt {
+            endpoint,
+            config,
+            outcome,
         }
     }
 
@@ -166,7 +168,8 @@ impl Producer {
         &self.shared.address
     }
 
-    pub(super) fn shared_address(&self) -> &Arc<str> {
+    /// As [`address`](Self::address), to keep: consumers name the nodes of their deliveries in the same way.
+    pub fn node(&self) -> &Arc<str> {
         &self.shared.address
     }
 
@@ -317,6 +320,35 @@ impl Producer {
                 Failure::Closed => PublishError::Closed,
             }
         })
+    }
+}
+
+/// A first attempt to connect, which nothing has followed yet.
+pub(super) struct Attempt {
+    endpoint: ProducerEndpoint,
+    config: ProducerConfig,
+    outcome: Result<Established, ConnectError>,
+}
+
+impl Attempt {
+    pub(super) fn is_connected(&self) -> bool {
+        self.outcome.is_ok()
+    }
+
+    /// Why there is no connection, if there is none.
+    pub(super) fn into_error(self) -> Option<ConnectError> {
+        self.outcome.err()
+    }
+
+    /// The producer; where the attempt failed, it goes on trying in the background.
+    pub(super) fn keep(self) -> Producer {
+        let first = self
+            .outcome
+            .inspect_err(
+                |error| warn!(%error, "a node cannot be reached, it is tried again in the background"),
+            )
+            .ok();
+        Producer::start(self.endpoint, first, self.config)
     }
 }
 

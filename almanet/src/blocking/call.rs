@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::engine::{Engine, Error};
 use crate::{
     error::{CallError, RemoteError, RpcError},
-    session,
+    session::{self, Retry},
 };
 
 /// A call that is about to be made: [`wait`](Self::wait) for it, after settings if there are any.
@@ -39,6 +39,25 @@ impl<T, E> Call<T, E> {
     /// Sends a header along: see [`Call::header`](crate::Call::header).
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.call = self.call.header(name, value);
+        self
+    }
+
+    /// Says that running the procedure twice does no more than running it once: see
+    /// [`Call::idempotent`](crate::Call::idempotent).
+    pub fn idempotent(mut self) -> Self {
+        self.call = self.call.idempotent();
+        self
+    }
+
+    /// When to send the call again if it fails: see [`Call::retry`](crate::Call::retry).
+    pub fn retry(mut self, policy: Retry) -> Self {
+        self.call = self.call.retry(policy);
+        self
+    }
+
+    /// Names the work that is to be done once: see [`Call::idempotency_key`](crate::Call::idempotency_key).
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.call = self.call.idempotency_key(key);
         self
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     error::{ConnectError, ConsumeError, LeaveError, ProduceError},
     event::Event,
     session::{self, SessionBuilder},
+    transport::Publication,
 };
 
 /// [`almanet::Session`](crate::Session) for programs without a runtime. Cheap to clone; all clones are one session.
@@ -91,10 +92,11 @@ impl Session {
     ) -> Result<(), Error<ProduceError>> {
         let topic = TopicName::new(topic).map_err(ProduceError::from)?;
         let body = self.session.codec().encode(payload).map_err(ProduceError::from)?;
+        let publication = Publication::new(topic, body).allow_duplicates();
         let session = self.session.clone();
         Ok(self
             .engine
-            .wait(async move { session.publish(topic, body).await })??)
+            .wait(async move { session.publish(publication).await })??)
     }
 
     /// Publishes an event to its topic; returns once a broker has confirmed it.

@@ -4,7 +4,8 @@ mod operation;
 mod remote;
 
 pub use operation::{
-    CallError, ConnectError, ConsumeError, LeaveError, ProduceError, ServeError, StartError,
+    CallError, CommitError, ConnectError, ConsumeError, IntrospectError, LeaveError, ProduceError,
+    ReplayError, ServeError, StartError,
 };
 pub(crate) use remote::{INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, TIMEOUT};
 pub use remote::{RemoteError, RpcError};

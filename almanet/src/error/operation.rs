@@ -1,12 +1,13 @@
 //! One error type for each thing that a session can be asked to do.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use almanet_nsq::InvalidName;
+use almanet_nsq::{InvalidName, TopicName};
 
 use crate::{
     error::remote::{RemoteError, RpcError},
-    transport::{PublishError, SubscribeError, TransportConnectError},
+    event::InvalidPattern,
+    transport::{PublishError, SubscribeError, TopicsError, TransportConnectError},
     uri::{InvalidUri, Uri},
     wire::{DecodeError, EncodeError},
 };
@@ -88,6 +89,28 @@ pub enum CallError<E: std::error::Error + 'static = RemoteError> {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The broker that had taken the call was lost, and with it perhaps the call or its answer: it may have run or not.
+    #[error("{procedure} may have run or not: the connection to {node}, which had taken the call, was lost")]
+    Disconnected {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// The address of the broker.
+        node: Arc<str>,
+    },
+    /// The call that this one was made for has ended or was given up.
+    #[error("{procedure} was given up together with the call that it was made for")]
+    Cancelled {
+        /// The procedure that was called.
+        procedure: Uri,
+    },
+    /// Too many calls of the procedure have failed lately, so this one was not sent.
+    #[error("{procedure} was not called: too many calls failed lately, try again in {retry_after:?}")]
+    CircuitOpen {
+        /// The procedure that was to be called.
+        procedure: Uri,
+        /// When a call will be sent again; zero when one is under way to find out whether it can.
+        retry_after: Duration,
+    },
     /// The name of the procedure is not valid.
     #[error(transparent)]
     InvalidUri(#[from] InvalidUri),
@@ -147,6 +170,15 @@ impl CallError {
             Self::Timeout { procedure, waited } => CallError::Timeout { procedure, waited },
             Self::Overloaded { procedure, reason } => CallError::Overloaded { procedure, reason },
             Self::Layer { procedure, source } => CallError::Layer { procedure, source },
+            Self::Disconnected { procedure, node } => CallError::Disconnected { procedure, node },
+            Self::Cancelled { procedure } => CallError::Cancelled { procedure },
+            Self::CircuitOpen {
+                procedure,
+                retry_after,
+            } => CallError::CircuitOpen {
+                procedure,
+                retry_after,
+            },
             Self::InvalidUri(error) => CallError::InvalidUri(error),
             Self::Encode { procedure, source } => CallError::Encode { procedure, source },
             Self::Decode { procedure, source } => CallError::Decode { procedure, source },
@@ -172,10 +204,59 @@ pub enum ProduceError {
     Publish(#[from] PublishError),
 }
 
+/// Why services could not be asked what they are.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IntrospectError {
+    /// A name is not valid.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    /// The question could not be written.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The session could not listen for answers.
+    #[error("cannot listen for the answers of services")]
+    Subscribe(#[from] SubscribeError),
+    /// No broker took the question.
+    #[error("cannot ask the services that run")]
+    Publish(#[from] PublishError),
+    /// No broker had confirmed the question when the time was up. It may have been asked all the same.
+    #[error("no broker confirmed the question within {waited:?}: ask again, or wait longer")]
+    Unconfirmed {
+        /// How long the asking session waited.
+        waited: Duration,
+    },
+    /// The session has been left.
+    #[error("the session has been left: connect a new one")]
+    SessionLeft,
+}
+
+/// Why a batch was not committed. What it was to acknowledge is delivered again.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the messages for topic {topic} could not be published, after those for {published} other topics were"
+)]
+#[non_exhaustive]
+pub struct CommitError {
+    /// The topic.
+    pub topic: TopicName,
+    /// For how many topics the messages of the batch have been published, and stay so.
+    pub published: usize,
+    /// What went wrong.
+    #[source]
+    pub source: PublishError,
+}
+
 /// Why a topic cannot be consumed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumeError {
+    /// The text is no pattern of topics.
+    #[error(transparent)]
+    InvalidPattern(#[from] InvalidPattern),
+    /// It is not known which topics there are.
+    #[error(transparent)]
+    Topics(#[from] TopicsError),
     /// The name of the topic or the channel is not valid.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
@@ -184,12 +265,32 @@ pub enum ConsumeError {
     Subscribe(#[from] SubscribeError),
 }
 
+/// Why dead letters were not all looked at or replayed. Those that were not are where they were.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// They cannot be read.
+    #[error(transparent)]
+    Consume(#[from] ConsumeError),
+    /// One could not be published again.
+    #[error("stopped after {replayed} dead letters: the next could not be published again")]
+    Publish {
+        /// How many were published before.
+        replayed: usize,
+        /// What went wrong.
+        #[source]
+        source: ProduceError,
+    },
+}
+
 /// Why a service did not start. Nothing of it is running then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The service has no procedures.
-    #[error("the service has no procedures: add one with `Service::procedure`")]
+    /// The service has neither procedures nor consumers.
+    #[error(
+        "the service has no procedures and no consumers: add one with `Service::procedure` or `Service::consumer`"
+    )]
     Empty,
     /// The name of a procedure is not valid.
     #[error(transparent)]
@@ -208,6 +309,17 @@ pub enum StartError {
     Duplicate {
         /// The name.
         procedure: Uri,
+    },
+    /// A consumer of events cannot be started.
+    #[error("cannot consume {topic} as {channel}")]
+    Consume {
+        /// The topic, or the pattern of topics.
+        topic: String,
+        /// The channel.
+        channel: String,
+        /// What went wrong.
+        #[source]
+        source: ConsumeError,
     },
     /// No broker took the subscription.
     #[error("cannot serve {procedure}")]

@@ -2,7 +2,10 @@
 
 use std::{convert::Infallible, error::Error, fmt};
 
-use crate::wire::{Codec, EncodeError, Payload};
+use crate::{
+    service::ErrorSchema,
+    wire::{Codec, EncodeError, Payload},
+};
 
 // The names of built-in errors are the Python package's, where it has them.
 pub(crate) const INVALID_PAYLOAD: &str = "rpc_invalid_payload";
@@ -111,6 +114,11 @@ pub trait RpcError: Error + Send + Sync + Sized + 'static {
     ///
     /// The remote error itself, when its name is none of this type's or its payload does not fit.
     fn from_remote(error: RemoteError) -> Result<Self, RemoteError>;
+
+    /// The names that errors of this type can have, and what comes with each. Empty when that is not known.
+    fn schemas() -> Vec<ErrorSchema> {
+        Vec::new()
+    }
 }
 
 impl RpcError for RemoteError {

@@ -1,90 +1,56 @@
 //! Events by pulling: the consumer asks for the next one and answers it.
 
-use std::{fmt, marker::PhantomData, ops::Deref, time::Duration};
-
-use almanet_nsq::{ChannelName, TopicName};
-use serde::de::DeserializeOwned;
-
-use super::Event;
-use crate::{
-    error::ConsumeError,
-    session::Session,
-    transport::{AnswerError, Delivery, SubscribeOptions, Subscription},
-    wire::{Codec, DecodeError},
+use std::{
+    fmt,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
 };
 
-impl Session {
-    /// Consumes the events of type `E` as a member of `channel`; returns once the subscription is confirmed.
-    ///
-    /// Consumers of one channel share its events; each channel gets all of them, from when it was first subscribed to.
-    ///
-    /// ```no_run
-    /// # use almanet::Event;
-    /// # #[derive(serde::Serialize, serde::Deserialize, Event)]
-    /// # #[event(topic = "net.example.joined")]
-    /// # struct UserJoined { name: String }
-    /// # async fn example(session: almanet::Session) -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut joined = session.consume::<UserJoined>("mailer").await?;
-    /// while let Some(event) = joined.recv().await {
-    ///     let event = event?;
-    ///     println!("welcome, {}", event.name);
-    ///     event.ack()?;
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`ConsumeError`] when a name is not valid or no broker took the subscription.
-    ///
-    /// # Cancel safety
-    ///
-    /// When the future is dropped, nothing is left subscribed.
-    pub async fn consume<E: Event>(&self, channel: impl AsRef<str>) -> Result<Consumer<E>, ConsumeError> {
-        self.consume_topic(E::TOPIC, channel).await
-    }
+use futures_core::Stream;
+use futures_util::FutureExt;
+use serde::de::DeserializeOwned;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
-    /// Consumes `topic`, whose messages are values of `T`, as a member of `channel`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Session::consume`].
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Session::consume`].
-    pub async fn consume_topic<T: DeserializeOwned>(
-        &self,
-        topic: impl AsRef<str>,
-        channel: impl AsRef<str>,
-    ) -> Result<Consumer<T>, ConsumeError> {
-        let (topic, channel) = (TopicName::new(topic)?, ChannelName::new(channel)?);
-        let subscription = self
-            .transport()
-            .subscribe(&topic, &channel, SubscribeOptions::default())
-            .await?;
-        Ok(Consumer {
-            topic,
-            subscription,
-            session: self.clone(),
-            value: PhantomData,
-        })
-    }
-}
+use super::{
+    auto_ack::AutoAck,
+    dead_letter::{Burial, Reason},
+    incoming::{Entrance, Incoming, answered},
+    received::{Received, Undecodable},
+    topics::{CheckedTopics, Reading},
+};
+use crate::{error::ProduceError, session::Session, transport::Subscription, wire::DecodeError};
 
 /// A subscription whose messages are values of `T`.
 ///
-/// Dropped, it is closed and what it had not handed out goes back to the broker.
+/// Events are taken one by one ([`recv`](Self::recv), [`try_recv`](Self::try_recv), [`recv_timeout`](Self::recv_timeout), as
+/// a [`Stream`]), in [batches](Self::recv_batch), or by a function ([`until`](Self::until),
+/// [`poll_every`](Self::poll_every)). Dropped, the consumer is closed and what it had not handed out goes back to the
+/// broker.
 #[must_use = "events arrive by `recv`"]
 pub struct Consumer<T> {
-    topic: TopicName,
-    subscription: Subscription,
     session: Session,
+    topics: CheckedTopics,
+    entrance: Entrance,
+    subscription: Subscription,
+    leaving: Pin<Box<WaitForCancellationFutureOwned>>,
     value: PhantomData<fn() -> T>,
 }
 
 impl<T: DeserializeOwned> Consumer<T> {
+    pub(super) fn new(session: Session, reading: Reading, subscription: Subscription) -> Self {
+        Self {
+            entrance: reading.entrance(&session),
+            topics: reading.topics,
+            leaving: Box::pin(session.leaving().clone().cancelled_owned()),
+            session,
+            subscription,
+            value: PhantomData,
+        }
+    }
+
     /// The next event; `None` once the session has been left.
     ///
     /// A message that is no `T` comes as [`Undecodable`], so that it can be looked at and answered.
@@ -93,21 +59,145 @@ impl<T: DeserializeOwned> Consumer<T> {
     ///
     /// No event is lost when the future is dropped.
     pub async fn recv(&mut self) -> Option<Result<Received<T>, Undecodable>> {
-        let delivery = tokio::select! {
-            biased;
-            () = self.session.leaving().cancelled() => return None,
-            delivery = self.subscription.recv() => delivery?,
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// An event that is there already; `None` when there is none, or the session has been left.
+    ///
+    /// Only what the broker has sent before counts, so a first call may find nothing where a [`recv_timeout`](Self::recv_timeout) of some
+    /// milliseconds does.
+    pub fn try_recv(&mut self) -> Option<Result<Received<T>, Undecodable>> {
+        self.recv().now_or_never().flatten()
+    }
+
+    /// The next event; `None` when none has come after `longest`, or the session has been left.
+    ///
+    /// # Cancel safety
+    ///
+    /// No event is lost when the future is dropped.
+    pub async fn recv_timeout(&mut self, longest: Duration) -> Option<Result<Received<T>, Undecodable>> {
+        timeout(longest, self.recv()).await.ok().flatten()
+    }
+
+    /// Gives each event to `function` until it returns a value, which is the result; `None` when the session has been
+    /// left before.
+    ///
+    /// ```no_run
+    /// # async fn example(mut numbers: almanet::Consumer<u64>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut sum = 0;
+    /// let enough = numbers
+    ///     .until(async |number| {
+    ///         let Ok(number) = number else { return None };
+    ///         sum += *number;
+    ///         number.ack().ok()?;
+    ///         (sum > 100).then_some(sum)
+    ///     })
+    ///     .await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped while `function` runs, the event that it has is delivered again.
+    pub async fn until<R>(
+        &mut self,
+        mut function: impl AsyncFnMut(Result<Received<T>, Undecodable>) -> Option<R>,
+    ) -> Option<R> {
+        while let Some(event) = self.recv().await {
+            if let Some(value) = function(event).await {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// Takes what is there once in each `period`, one event after another, and gives it to `function` until it returns a
+    /// value, which is the result; `None` when the session has been left before.
+    ///
+    /// For work that shall be done together and not at once. Between two polls at most
+    /// [`max_in_flight`](super::Consume::max_in_flight) events wait here, so `period` should be well below the message
+    /// timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped while `function` runs, the event that it has is delivered again.
+    pub async fn poll_every<R>(
+        &mut self,
+        period: Duration,
+        mut function: impl AsyncFnMut(Result<Received<T>, Undecodable>) -> Option<R>,
+    ) -> Option<R> {
+        let mut ticks = interval(period.max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut self.leaving => return None,
+                _ = ticks.tick() => {}
+            }
+            while let Some(event) = self.try_recv() {
+                if let Some(value) = function(event).await {
+                    return Some(value);
+                }
+            }
+        }
+    }
+
+    /// A consumer that acknowledges each event as it hands it out.
+    ///
+    /// That is delivery at most once: an event whose handling fails or is cut off is gone.
+    pub fn auto_ack(self) -> AutoAck<T> {
+        AutoAck::new(self)
+    }
+
+    /// Puts an event aside, as [`PushConsumer`](crate::PushConsumer) does with those it gives up: publishes it to
+    /// `<topic>.dlq` with `error` as the reason, then takes it out of the channel. See [`Session::dead_letters`].
+    ///
+    /// # Errors
+    ///
+    /// [`ProduceError`] when the dead letter is not confirmed. The event is delivered again then.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the event is delivered again.
+    pub async fn dead_letter(
+        &self,
+        event: Received<T>,
+        error: impl fmt::Display,
+    ) -> Result<(), ProduceError> {
+        self.bury(event.into_incoming(), Reason::Permanent, &error.to_string())
+            .await
+    }
+
+    /// Puts a message aside that is no `T`. See [`dead_letter`](Self::dead_letter).
+    ///
+    /// # Errors
+    ///
+    /// As [`dead_letter`](Self::dead_letter).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`dead_letter`](Self::dead_letter).
+    pub async fn dead_letter_undecodable(&self, message: Undecodable) -> Result<(), ProduceError> {
+        let error = message.reason().to_string();
+        self.bury(message.into_incoming(), Reason::Undecodable, &error)
+            .await
+    }
+
+    async fn bury(&self, event: Incoming, reason: Reason, error: &str) -> Result<(), ProduceError> {
+        let Some(topic) = self.topics.of_message(event.delivery.topic.as_deref()) else {
+            return Ok(());
         };
-        // A lone byte can be a value of either codec: it is taken for this session's own.
-        let codec = Codec::sniff(&delivery.body).unwrap_or(self.session.codec());
-        Some(match codec.decode(&delivery.body) {
-            Ok(value) => Ok(Received { value, delivery }),
-            Err(source) => Err(Undecodable {
-                topic: self.topic.clone(),
-                source,
-                delivery,
-            }),
-        })
+        let burial = Burial {
+            topic: &topic,
+            channel: &self.entrance.channel,
+            reason,
+            error,
+            attempts: event.attempts,
+        };
+        burial.publish(&self.session, &event).await?;
+        answered(event.delivery.finish());
+        Ok(())
     }
 
     /// Ends the consumer in order: what it had not handed out goes back to the broker, and events that were handed
@@ -115,88 +205,55 @@ impl<T: DeserializeOwned> Consumer<T> {
     pub async fn close(self) {
         self.subscription.close().await;
     }
+
+    pub(super) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Received<T>, Undecodable>>> {
+        if self.session.leaving().is_cancelled() {
+            return Poll::Ready(None);
+        }
+        loop {
+            match self.subscription.poll_recv(cx) {
+                Poll::Ready(Some(delivery)) => {
+                    if let Some(event) = self.entrance.admit(delivery) {
+                        return Poll::Ready(Some(self.read(event)));
+                    }
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return self.leaving.poll_unpin(cx).map(|()| None),
+            }
+        }
+    }
+
+    fn read(&self, event: Incoming) -> Result<Received<T>, Undecodable> {
+        let decoded = match &event.body {
+            Ok(body) => body.payload.decode(),
+            Err(error) => Err(DecodeError::new("", error.to_string())),
+        };
+        match decoded {
+            Ok(value) => Ok(Received::new(value, event)),
+            Err(source) => {
+                let topic = self.topics.of_message(event.delivery.topic.as_deref());
+                Err(Undecodable::new(topic, source, event))
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Stream for Consumer<T> {
+    type Item = Result<Received<T>, Undecodable>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_recv(cx)
+    }
 }
 
 impl<T> fmt::Debug for Consumer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
-            .field("topic", &self.topic)
+            .field("topics", &self.topics)
+            .field("channel", &self.entrance.channel)
             .finish_non_exhaustive()
-    }
-}
-
-/// An event that waits for an answer: [`ack`](Self::ack) or [`nack`](Self::nack). It derefs to its value.
-///
-/// Dropped unanswered, it is delivered again at once.
-#[derive(Debug)]
-#[must_use = "an event that is dropped unanswered is delivered again"]
-pub struct Received<T> {
-    value: T,
-    delivery: Delivery,
-}
-
-impl<T> Received<T> {
-    /// The event is dealt with.
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`] when the connection that brought the event is gone; it will be delivered again.
-    pub fn ack(self) -> Result<(), AnswerError> {
-        self.delivery.finish()
-    }
-
-    /// The event shall be delivered again, after `delay`.
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`] when the connection that brought the event is gone; it will be delivered again.
-    pub fn nack(self, delay: Duration) -> Result<(), AnswerError> {
-        self.delivery.requeue(delay)
-    }
-
-    /// How often the event has been delivered, this time included.
-    pub fn attempts(&self) -> u16 {
-        self.delivery.attempts
-    }
-
-    /// The message that carries the event, for what else there is to know or do.
-    pub fn delivery(&self) -> &Delivery {
-        &self.delivery
-    }
-}
-
-impl<T> Deref for Received<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
-/// A message that is not of the type that its consumer reads.
-///
-/// [`discard`](Self::discard) takes it out of the channel; dropped unanswered, it is delivered again.
-#[derive(Debug, thiserror::Error)]
-#[error("a message on {topic} is not of the type that is consumed")]
-pub struct Undecodable {
-    topic: TopicName,
-    #[source]
-    source: DecodeError,
-    delivery: Delivery,
-}
-
-impl Undecodable {
-    /// The message as it came.
-    pub fn delivery(&self) -> &Delivery {
-        &self.delivery
-    }
-
-    /// Takes the message out of the channel, so that it is not delivered again.
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`] when the connection that brought the message is gone; it will be delivered again.
-    pub fn discard(self) -> Result<(), AnswerError> {
-        self.delivery.finish()
     }
 }

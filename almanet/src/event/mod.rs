@@ -1,8 +1,39 @@
 //! Events: messages that tell what happened, to whoever wants to know.
+//!
+//! [`topics`] is what a consumer reads and [`incoming`] what becomes of a message before anybody sees it. From there events
+//! are pulled ([`consume`], [`consumer`], [`received`], [`received_batch`], [`auto_ack`]) or [pushed](push), deferred by
+//! [`retry`] when they [fail](failure), and given up as [dead letters](dead_letter). [`pattern`] and [`follow`] are for
+//! many topics, [`batch`] for events that go out together, [`header`] for what travels with them.
 
+mod auto_ack;
+mod batch;
+mod consume;
 mod consumer;
+mod dead_letter;
+mod failure;
+mod follow;
+mod header;
+mod incoming;
+mod pattern;
+mod push;
+mod received;
+mod received_batch;
+mod retry;
+mod topics;
 
-pub use consumer::{Consumer, Received, Undecodable};
+pub use auto_ack::AutoAck;
+pub use batch::Batch;
+pub use consume::Consume;
+pub use consumer::Consumer;
+pub use dead_letter::{DeadLetter, DeadLetters, Reason, Replayed};
+pub use failure::{Failure, HandlerResult};
+pub(crate) use header::delayed;
+pub use pattern::{InvalidPattern, TopicPattern};
+pub(crate) use push::subscribe;
+pub use push::{EventContext, PushConsumer};
+pub use received::{Received, Undecodable};
+pub use received_batch::ReceivedBatch;
+pub use retry::EventRetry;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -25,4 +56,8 @@ use serde::{Serialize, de::DeserializeOwned};
 pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The topic that carries these events.
     const TOPIC: &'static str;
+
+    /// The version of the type, for people and tools: `#[event(version = 2)]`. It does not travel, so a type whose new
+    /// version cannot be read as the old one needs a topic of its own. 1 unless it is said.
+    const VERSION: u32 = 1;
 }

@@ -5,7 +5,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{id::Id, session::Session, uri::Uri, wire::Headers};
+use crate::{
+    id::Id,
+    session::{Inherited, Session},
+    uri::Uri,
+    wire::{Headers, IDEMPOTENCY_KEY},
+};
 
 /// The circumstances of one call, given to a procedure that asks for them. Cheap to clone.
 ///
@@ -29,9 +34,8 @@ pub(super) struct Shared {
     pub(super) call_id: Id,
     pub(super) caller_id: Id,
     pub(super) headers: Headers,
-    pub(super) deadline: Option<Instant>,
     pub(super) attempt: u16,
-    pub(super) cancellation: CancellationToken,
+    pub(super) inherited: Inherited,
 }
 
 impl Context {
@@ -42,6 +46,10 @@ impl Context {
     }
 
     /// The session that serves the procedure, for calls and events of its own.
+    ///
+    /// Calls that are made by it inherit the [deadline](Self::deadline) of this one and end with it, also those of tasks
+    /// that the procedure spawns. So do the calls that the procedure's own future makes by any other session. A call
+    /// that shall go on is [detached](crate::Call::detached).
     pub fn session(&self) -> &Session {
         &self.shared.session
     }
@@ -69,13 +77,12 @@ impl Context {
     /// When this run ends at the latest: when the caller stops waiting, or at the procedure's own limit if that is
     /// earlier. `None` when neither says.
     pub fn deadline(&self) -> Option<Instant> {
-        self.shared.deadline
+        self.shared.inherited.deadline
     }
 
     /// How long this run may still take; `None` when neither the caller nor the procedure says.
     pub fn remaining(&self) -> Option<Duration> {
-        self.shared
-            .deadline
+        self.deadline()
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
@@ -85,10 +92,21 @@ impl Context {
         self.shared.attempt
     }
 
-    /// Fires when the call is given up: its deadline has passed, or the service is cut off. The procedure's future is
-    /// dropped then, so only what it has spawned needs to look.
+    /// What names the work that is to be done once, if the caller says so
+    /// ([`Call::idempotency_key`](crate::Call::idempotency_key)).
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.headers().get(IDEMPOTENCY_KEY)
+    }
+
+    /// Fires when the run has ended, in whichever way: it has answered, its deadline has passed, its caller gave it up,
+    /// or the service is cut off. The procedure's future is dropped then, so only what it has spawned needs to look.
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.shared.cancellation
+        &self.shared.inherited.cancellation
+    }
+
+    /// What the calls inherit that are made for this one.
+    pub(super) fn inherited(&self) -> &Inherited {
+        &self.shared.inherited
     }
 }
 

@@ -1,17 +1,11 @@
 //! From a message to its answer.
 
-use std::{
-    any::Any,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use almanet_nsq::TopicName;
-use futures_util::FutureExt;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, sleep_until},
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep},
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -20,17 +14,23 @@ use tokio_util::{
 
 use super::{
     context::{self, Context},
+    counts::Counters,
+    memory::{Answer, Memory},
+    meter::Meter,
     procedure::{Handler, Request},
     reply,
+    run::{Limits, Run},
+    serving::Serving,
+    turn::{Room, Turn, Waited},
 };
 use crate::{
-    error::{INTERNAL_ERROR, RemoteError, TIMEOUT},
+    error::{OVERLOADED, RemoteError},
     id::Id,
-    session::Session,
+    session::{Inherited, Session, unix_nanos},
     telemetry,
     transport::{Delivery, Subscription},
     uri::Uri,
-    wire::{Codec, Invocation, Payload, Reply},
+    wire::{Codec, Invocation, Reply},
 };
 
 /// A procedure as it is served.
@@ -39,7 +39,9 @@ pub(super) struct Served {
     pub(super) uri: Uri,
     pub(super) handler: Handler,
     pub(super) timeout: Option<Duration>,
-    pub(super) concurrency: usize,
+    /// How long a call may have waited before it is run.
+    pub(super) queue_time: Option<Duration>,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// What serves one procedure.
@@ -47,32 +49,44 @@ pub(super) struct Served {
 pub(super) struct Worker {
     pub(super) session: Session,
     pub(super) served: Served,
-    pub(super) concurrency: Arc<Semaphore>,
+    pub(super) room: Room,
+    pub(super) memory: Memory,
+    pub(super) counters: Arc<Counters>,
     /// Fires when no new calls shall be taken.
     pub(super) stop: CancellationToken,
     /// Fires when running calls shall be dropped.
     pub(super) abort: CancellationToken,
     pub(super) grace: Duration,
+    /// What is seen of the service from outside, for as long as it is served.
+    pub(super) _serving: Arc<Serving>,
 }
 
 /// A call that is about to run.
 struct Call {
-    id: Id,
-    codec: Codec,
-    reply_topic: Option<TopicName>,
+    address: ReplyAddress,
     limits: Limits,
     request: Request,
     /// However the run ends, what the handler has spawned learns of it.
     cancel_on_return: DropGuard,
 }
 
-/// How long a call may run.
-#[derive(Clone, Copy)]
-struct Limits {
-    /// When the caller stops waiting.
-    deadline: Option<Instant>,
-    /// When the procedure's own time is up.
-    limit: Option<Instant>,
+/// Whose call it is and how it is answered.
+struct ReplyAddress {
+    id: Id,
+    codec: Codec,
+    topic: Option<TopicName>,
+    takes_control: bool,
+}
+
+/// What a message turns out to be.
+enum Accepted {
+    Call(Call),
+    /// It has waited too long to be run.
+    TooOld(ReplyAddress),
+    /// By the clocks, much of its time has passed; but the clocks may disagree.
+    Doubtful,
+    /// It is no call, or its caller waits no more.
+    Nothing,
 }
 
 /// What becomes of the message of a call.
@@ -82,43 +96,35 @@ enum Done {
     Requeue,
 }
 
-/// How the run of a handler ended.
-enum Run {
-    Answered(Result<Payload, RemoteError>),
-    /// The caller has stopped waiting.
-    TimedOut,
-    /// The service shall end.
-    CutOff,
-}
-
 impl Worker {
     /// Serves what arrives until it is stopped, then drains.
     pub(super) async fn serve(self: Arc<Self>, mut subscription: Subscription) {
         let running = TaskTracker::new();
-        while let Some((delivery, permit)) = self.next(&mut subscription).await {
+        while let Some((delivery, turn)) = self.next(&mut subscription).await {
             let worker = Arc::clone(&self);
             running.spawn(async move {
-                match worker.handle(&delivery).await {
+                let done = match turn {
+                    Turn::Runs(permit) => worker.handle(&delivery, permit).await,
+                    // Boxed, so that calls that run at once carry none of it.
+                    waits => Box::pin(worker.wait(&delivery, waits)).await,
+                };
+                match done {
                     Done::Finish => finish(delivery),
                     Done::Reply(topic, reply) => worker.reply(delivery, topic, reply).await,
                     // Dropped unanswered, the message goes back to the broker at once.
                     Done::Requeue => drop(delivery),
                 }
-                drop(permit);
             });
         }
         self.drain(subscription, running).await;
         tracing::info!(procedure = %self.served.uri, "stopped");
     }
 
-    async fn next(&self, subscription: &mut Subscription) -> Option<(Delivery, OwnedSemaphorePermit)> {
+    async fn next(&self, subscription: &mut Subscription) -> Option<(Delivery, Turn)> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
-            next = async {
-                let permit = Arc::clone(&self.concurrency).acquire_owned().await.ok()?;
-                Some((subscription.recv().await?, permit))
-            } => next,
+            next = self.room.next(subscription) => next,
         }
     }
 
@@ -142,35 +148,75 @@ impl Worker {
         ended.await;
     }
 
-    async fn handle(&self, delivery: &Delivery) -> Done {
-        let Some(call) = self.accept(delivery) else {
-            return Done::Finish;
+    /// Answers a call whose turn it is not.
+    async fn wait(&self, delivery: &Delivery, turn: Turn) -> Done {
+        let reason = match turn {
+            Turn::Runs(permit) => return self.handle(delivery, permit).await,
+            Turn::Waits(place) => match self.room.wait(delivery, place, &self.stop).await {
+                Waited::Runs(permit) => return self.handle(delivery, permit).await,
+                Waited::Stopped => return Done::Requeue,
+                Waited::TooLong => TOO_LONG,
+            },
+            Turn::TooMany => "too many calls wait",
         };
+        let address = match self.look_at(delivery).await {
+            Accepted::Call(call) => call.address,
+            Accepted::TooOld(address) => address,
+            Accepted::Doubtful | Accepted::Nothing => return Done::Finish,
+        };
+        self.refuse(address, reason)
+    }
+
+    /// Runs a call and answers it.
+    async fn handle(&self, delivery: &Delivery, _permit: OwnedSemaphorePermit) -> Done {
         let Call {
-            id,
-            codec,
-            reply_topic,
+            address,
             limits,
             request,
             cancel_on_return,
-        } = call;
-        let outcome = match self.run(request, id, codec, limits, delivery).await {
-            Run::Answered(outcome) => outcome,
+        } = match self.look_at(delivery).await {
+            Accepted::Call(call) => call,
+            Accepted::TooOld(address) => return self.refuse(address, TOO_LONG),
+            Accepted::Doubtful | Accepted::Nothing => return Done::Finish,
+        };
+        let meter = &*self.served.meter;
+        let (started, running) = (Instant::now(), meter.start());
+        let listener = address.topic.as_ref().filter(|_| address.takes_control);
+        let answer = match self.run(request, limits, listener, delivery).await {
+            Run::Answered(answer) => {
+                meter.answered(started.elapsed(), &answer);
+                answer
+            }
             Run::TimedOut => {
-                tracing::debug!(procedure = %self.served.uri, call = %id, "gave up a call: its time was up");
+                meter.given_up();
+                tracing::debug!(procedure = %self.served.uri, call = %address.id, "gave up a call: its time was up");
+                self.counters.timed_out.increment();
                 telemetry::unanswered(&self.served.uri, "timed_out");
                 return Done::Finish;
             }
+            Run::Cancelled => {
+                meter.given_up();
+                tracing::debug!(procedure = %self.served.uri, call = %address.id, "gave up a call: its caller did");
+                self.counters.cancelled.increment();
+                telemetry::unanswered(&self.served.uri, "cancelled");
+                return Done::Finish;
+            }
             Run::CutOff => {
+                meter.given_up();
                 telemetry::unanswered(&self.served.uri, "cut_off");
                 return Done::Requeue;
             }
         };
+        drop(running);
         drop(cancel_on_return);
-        match reply_topic {
-            Some(topic) => Done::Reply(topic, Reply::new(id, outcome)),
-            None => Done::Finish,
-        }
+        reply_to(address, answer)
+    }
+
+    fn refuse(&self, address: ReplyAddress, reason: &str) -> Done {
+        self.counters.overloaded.increment();
+        tracing::debug!(procedure = %self.served.uri, call = %address.id, reason, "refused a call");
+        let refusal = RemoteError::sentence(address.codec, OVERLOADED, reason);
+        reply_to(address, Err(refusal))
     }
 
     /// Answers the caller, and finishes the message if that went well.
@@ -183,7 +229,12 @@ impl Worker {
             Err(_) => delivery,
         };
         let call = reply.call_id;
-        let sending = reply::send(&self.session, topic, Arc::clone(&delivery.node), reply);
+        let sending = reply::send(
+            &**self.session.transport(),
+            topic,
+            Arc::clone(&delivery.node),
+            reply,
+        );
         match Box::pin(sending).await {
             Ok(()) => finish(delivery),
             Err(error) => {
@@ -193,106 +244,92 @@ impl Worker {
         }
     }
 
-    /// Reads a call; `None` when the message is none, or its caller waits no more.
-    fn accept(&self, delivery: &Delivery) -> Option<Call> {
+    /// Reads a call; where its age decides, after a look at the broker's clock.
+    async fn look_at(&self, delivery: &Delivery) -> Accepted {
+        match self.accept(delivery, None) {
+            Accepted::Doubtful => {
+                let ahead = Box::pin(self.session.ahead_of(&delivery.node)).await;
+                self.accept(delivery, Some(ahead))
+            }
+            accepted => accepted,
+        }
+    }
+
+    /// Reads a call. `ahead` is by how many nanoseconds this machine's clock is ahead of the broker's, if that is known.
+    fn accept(&self, delivery: &Delivery, ahead: Option<i64>) -> Accepted {
         let received = Instant::now();
         let procedure = &self.served.uri;
         let invocation = match Invocation::decode(&delivery.body) {
             Ok(invocation) => invocation,
             Err(error) => {
+                self.served.meter.malformed();
                 tracing::warn!(%procedure, node = %delivery.node, message = %delivery.id, %error, "dropped what is no invocation: does something else publish to the topic of the procedure?");
                 telemetry::unanswered(procedure, "malformed");
-                return None;
+                return Accepted::Nothing;
             }
         };
+        let age = age(delivery, ahead.unwrap_or_default());
+        let queue_time = self.served.queue_time;
+        if ahead.is_none() && is_doubtful(age, invocation.timeout, queue_time) {
+            return Accepted::Doubtful;
+        }
         let deadline = invocation
             .timeout
-            .and_then(|timeout| received.checked_add(timeout.saturating_sub(age(delivery))));
+            .and_then(|timeout| received.checked_add(timeout.saturating_sub(age)));
         if deadline.is_some_and(|deadline| deadline <= received) {
+            self.served.meter.expired();
             tracing::debug!(%procedure, call = %invocation.id, "dropped a call whose caller waits no more");
+            self.counters.expired.increment();
             telemetry::unanswered(procedure, "expired");
-            return None;
+            return Accepted::Nothing;
+        }
+        let address = ReplyAddress {
+            id: invocation.id,
+            codec: invocation.payload.codec(),
+            topic: invocation.reply_topic,
+            takes_control: invocation.takes_control,
+        };
+        if queue_time.is_some_and(|longest| longest < age) {
+            return Accepted::TooOld(address);
         }
         let limit = self
             .served
             .timeout
             .and_then(|timeout| received.checked_add(timeout));
+        let limits = Limits { deadline, limit };
         let cancellation = CancellationToken::new();
-        Some(Call {
-            id: invocation.id,
-            reply_topic: invocation.reply_topic,
-            codec: invocation.payload.codec(),
-            limits: Limits { deadline, limit },
-            cancel_on_return: cancellation.clone().drop_guard(),
+        let inherited = Inherited {
+            deadline: limits.until(),
+            cancellation: cancellation.clone(),
+        };
+        Accepted::Call(Call {
+            address,
+            limits,
+            cancel_on_return: cancellation.drop_guard(),
             request: Request {
                 context: Context::new(context::Shared {
-                    session: self.session.clone(),
+                    session: self.session.passing_on(inherited.clone()),
                     procedure: procedure.clone(),
                     call_id: invocation.id,
                     caller_id: invocation.caller_id,
                     headers: invocation.headers,
-                    deadline: [deadline, limit].into_iter().flatten().min(),
                     attempt: delivery.attempts,
-                    cancellation,
+                    inherited,
                 }),
                 payload: invocation.payload,
             },
         })
     }
+}
 
-    /// Runs the handler up to the deadline, and keeps the message from being delivered to others meanwhile.
-    async fn run(
-        &self,
-        request: Request,
-        id: Id,
-        codec: Codec,
-        Limits { deadline, limit }: Limits,
-        delivery: &Delivery,
-    ) -> Run {
-        let until = [deadline, limit].into_iter().flatten().min();
-        let handler = telemetry::run(self.served.handler.clone(), request);
-        let mut handler = std::pin::pin!(AssertUnwindSafe(handler).catch_unwind());
-
-        let touch_every = delivery.message_timeout / 3;
-        let mut touch_at = Instant::now() + touch_every;
-        loop {
-            let wake_at = until.map_or(touch_at, |until| until.min(touch_at));
-            tokio::select! {
-                biased;
-                outcome = &mut handler => {
-                    return Run::Answered(outcome.unwrap_or_else(|panic| {
-                        Err(self.panicked(codec, id, panic.as_ref()))
-                    }));
-                }
-                () = self.abort.cancelled() => return Run::CutOff,
-                () = sleep_until(wake_at) => {
-                    let now = Instant::now();
-                    if deadline.is_some_and(|deadline| deadline <= now) {
-                        return Run::TimedOut;
-                    }
-                    if limit.is_some_and(|limit| limit <= now) {
-                        let reason = "the procedure took longer than its own limit";
-                        return Run::Answered(Err(RemoteError::sentence(codec, TIMEOUT, reason)));
-                    }
-                    // When the connection is gone the broker delivers the message again, touched or not.
-                    let _ = delivery.touch();
-                    touch_at += touch_every;
-                }
-            }
-        }
-    }
-
-    /// The caller learns that the procedure failed; why is for the log.
-    fn panicked(&self, codec: Codec, call: Id, panic: &(dyn Any + Send)) -> RemoteError {
-        let message = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message");
-        tracing::error!(procedure = %self.served.uri, %call, panic = message, "a procedure panicked");
-        RemoteError::sentence(codec, INTERNAL_ERROR, "the procedure failed")
+fn reply_to(ReplyAddress { id, topic, .. }: ReplyAddress, answer: Answer) -> Done {
+    match topic {
+        Some(topic) => Done::Reply(topic, Reply::new(id, answer)),
+        None => Done::Finish,
     }
 }
+
+const TOO_LONG: &str = "the call has waited too long";
 
 fn finish(delivery: Delivery) {
     if let Err(error) = delivery.finish() {
@@ -300,11 +337,16 @@ fn finish(delivery: Delivery) {
     }
 }
 
-/// How long ago the broker took the message in. A clock that is behind the broker's makes it zero.
-fn age(delivery: &Delivery) -> Duration {
-    let published = Duration::from_nanos(u64::try_from(delivery.timestamp).unwrap_or(0));
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .saturating_sub(published)
+/// How long ago the broker took the message in, by this machine's clock, which is `ahead` of the broker's by so many
+/// nanoseconds. What comes out negative counts as no time.
+pub(super) fn age(delivery: &Delivery, ahead: i64) -> Duration {
+    let age = unix_nanos()
+        .saturating_sub(ahead)
+        .saturating_sub(delivery.timestamp);
+    Duration::from_nanos(u64::try_from(age).unwrap_or_default())
+}
+
+/// Whether the age would cost a call so much that it must not be a mistake of the clocks.
+fn is_doubtful(age: Duration, timeout: Option<Duration>, queue_time: Option<Duration>) -> bool {
+    timeout.is_some_and(|timeout| timeout / 4 < age) || queue_time.is_some_and(|longest| longest < age)
 }

@@ -1,9 +1,14 @@
 //! The hold on a service that runs.
 
+use std::sync::Arc;
+
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
+
+use super::counts::{CallCounts, Counters};
+use crate::uri::Uri;
 
 /// A service that runs. Dropped, it stops the service in the background.
 #[derive(Debug)]
@@ -11,14 +16,25 @@ use tokio_util::{
 pub struct ServiceHandle {
     stop: DropGuard,
     running: TaskTracker,
+    counters: Vec<(Uri, Arc<Counters>)>,
 }
 
 impl ServiceHandle {
-    pub(super) fn new(stop: CancellationToken, running: TaskTracker) -> Self {
+    pub(super) fn new(
+        stop: CancellationToken,
+        running: TaskTracker,
+        counters: Vec<(Uri, Arc<Counters>)>,
+    ) -> Self {
         Self {
+            counters,
             stop: stop.drop_guard(),
             running,
         }
+    }
+
+    /// How many calls of each procedure came to no ordinary end in this instance.
+    pub fn counts(&self) -> impl Iterator<Item = (&Uri, CallCounts)> {
+        self.counters.iter().map(|(uri, counters)| (uri, counters.read()))
     }
 
     /// Stops the service in order: no new calls, running ones finish within the grace period, those not started go

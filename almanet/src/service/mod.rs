@@ -2,15 +2,30 @@
 
 mod builder;
 mod context;
+mod control;
+mod counts;
 mod dispatch;
 mod handle;
+mod latency;
 mod layered;
+mod memory;
+mod meter;
+mod probe;
 mod procedure;
 mod reply;
+mod run;
+mod schema;
+mod schema_topics;
 mod serve;
+mod serving;
 mod start;
+mod turn;
 
 pub use builder::Service;
 pub use context::Context;
+pub(crate) use control::Control;
+pub use counts::CallCounts;
 pub use handle::ServiceHandle;
+pub use probe::{ObjectSchema, Probe, Unknown};
 pub use procedure::{Handler, NoPayload, Outcome, Procedure, ProcedureOptions, Request};
+pub use schema::{ErrorSchema, Schemas};

@@ -6,7 +6,7 @@ use futures_util::future::Either;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use tower::{BoxError, Layer, service_fn, util::BoxCloneSyncService};
 
-use super::{context::Context, layered::Layered};
+use super::{context::Context, layered::Layered, schema::Schemas};
 use crate::{
     error::{INVALID_PAYLOAD, INVALID_RETURN, RemoteError, RpcError},
     uri::{InvalidUri, Uri},
@@ -52,6 +52,7 @@ pub struct Procedure {
     pub(super) uri: Result<Uri, InvalidUri>,
     pub(super) handler: Handler,
     pub(super) options: ProcedureOptions,
+    pub(super) schemas: fn() -> Schemas,
 }
 
 /// What has been said of a procedure beside its name.
@@ -66,6 +67,12 @@ pub struct ProcedureOptions {
     pub timeout: Option<Duration>,
     /// The most calls that run at once in this instance.
     pub concurrency: usize,
+    /// The most calls that wait in this instance for one of those to end; `None` where they wait in the broker.
+    pub queue: Option<usize>,
+    /// How long a call may have waited before it is run; `None` for as long as its caller waits.
+    pub queue_time: Option<Duration>,
+    /// For how long the answer to a call with an idempotency key is remembered.
+    pub remember: Duration,
     /// Whether running twice does no more than running once.
     pub idempotent: bool,
     /// Words by which tools can group procedures.
@@ -82,6 +89,10 @@ impl Default for ProcedureOptions {
             timeout: None,
             // Enough for handlers that wait on others; the ones that compute should say what the machine can do.
             concurrency: 1024,
+            queue: None,
+            queue_time: None,
+            // Longer than callers try again, by default and by far.
+            remember: Duration::from_secs(600),
             idempotent: false,
             tags: Vec::new(),
             hidden: false,
@@ -129,6 +140,7 @@ impl Procedure {
             uri: Uri::new(uri),
             handler: BoxCloneSyncService::new(handler),
             options: ProcedureOptions::default(),
+            schemas: Schemas::default,
         }
     }
 
@@ -144,6 +156,27 @@ impl Procedure {
     /// What has been said of the procedure.
     pub fn options(&self) -> &ProcedureOptions {
         &self.options
+    }
+
+    /// Makes the schemas of what the procedure takes and returns.
+    pub fn make_schemas(&self) -> Schemas {
+        (self.schemas)()
+    }
+
+    /// Says how to make the schemas of what the procedure takes and returns, when somebody asks for them.
+    /// `#[procedure]` does.
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use almanet::{Context, Procedure, Schemas};
+    /// let double = Procedure::new("net.example.double", |_: Context, number: i64| async move {
+    ///     Ok::<_, Infallible>(number * 2)
+    /// });
+    /// let double = double.schemas(Schemas::of::<i64, i64, Infallible>);
+    /// ```
+    pub fn schemas(mut self, make: fn() -> Schemas) -> Self {
+        self.schemas = make;
+        self
     }
 
     /// What the procedure does, for people. `#[procedure]` takes the doc comment.
@@ -170,6 +203,36 @@ impl Procedure {
     /// The most calls that run at once in this instance, at least 1. Default: 1024.
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.options.concurrency = concurrency.max(1);
+        self
+    }
+
+    /// The most calls that wait in this instance while as many run as [may](Self::concurrency). One more is answered
+    /// with [`CallError::Overloaded`](crate::CallError::Overloaded) at once, so that its caller can try another instance,
+    /// do without, or try later, instead of waiting in vain.
+    ///
+    /// Default: no such limit. Calls wait in the broker then, for as long as their callers do, and go to whichever
+    /// instance is free first. A limit is for procedures that callers can do without, or that have bursts which would
+    /// leave every caller waiting for its timeout.
+    pub fn queue(mut self, calls: usize) -> Self {
+        self.options.queue = Some(calls);
+        self
+    }
+
+    /// How long a call may have waited, in the broker and in this instance, before it is run. One that has waited longer
+    /// is answered with [`CallError::Overloaded`](crate::CallError::Overloaded). Default: as long as its caller waits.
+    pub fn queue_time(mut self, longest: Duration) -> Self {
+        self.options.queue_time = Some(longest);
+        self
+    }
+
+    /// For how long this instance remembers its answer to a call with an
+    /// [idempotency key](crate::Call::idempotency_key), to give it again. Default: 10 minutes.
+    ///
+    /// It remembers at most 10,000 answers and 16 MiB of them, and forgets the oldest beyond that. Errors that the
+    /// procedure returned are remembered too; that it panicked, was refused or ran out of time is not.
+    pub fn remember(mut self, time: Duration) -> Self {
+        // No instance runs longer than that, and clocks can count it.
+        self.options.remember = time.min(Duration::from_secs(365 * 86400));
         self
     }
 

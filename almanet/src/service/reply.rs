@@ -7,8 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     error::{INVALID_RETURN, RemoteError},
-    session::Session,
-    transport::{Publication, PublishError},
+    transport::{Publication, PublishError, Transport},
     wire::Reply,
 };
 
@@ -20,7 +19,7 @@ use crate::{
 ///
 /// [`PublishError`] when no answer reached the broker: the call is to be run again.
 pub(super) async fn send(
-    session: &Session,
+    transport: &dyn Transport,
     topic: TopicName,
     node: Arc<str>,
     reply: Reply,
@@ -31,7 +30,7 @@ pub(super) async fn send(
         Err(error) => error.payload().codec(),
     };
     let reason = match reply.encode() {
-        Ok(body) => match publish(session, topic.clone(), Arc::clone(&node), body).await {
+        Ok(body) => match publish(transport, topic.clone(), Arc::clone(&node), body).await {
             Err(error) if matches!(error, PublishError::TooLarge { .. }) || error.is_refused() => {
                 error.to_string()
             }
@@ -45,7 +44,7 @@ pub(super) async fn send(
         Err(RemoteError::sentence(codec, INVALID_RETURN, &reason)),
     );
     let Ok(body) = instead.encode() else { return Ok(()) };
-    match publish(session, topic, node, body).await {
+    match publish(transport, topic, node, body).await {
         // The reply topic itself is refused: nobody can be told.
         Err(error) if error.is_refused() => Ok(()),
         other => other,
@@ -54,11 +53,11 @@ pub(super) async fn send(
 
 /// Callers pass over a second reply to a call, so it may be published twice.
 async fn publish(
-    session: &Session,
+    transport: &dyn Transport,
     topic: TopicName,
     node: Arc<str>,
     body: Bytes,
 ) -> Result<(), PublishError> {
     let publication = Publication::new(topic, body).through(node).allow_duplicates();
-    session.transport().publish(publication).await
+    transport.publish(publication).await
 }

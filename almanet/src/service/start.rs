@@ -4,17 +4,24 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use almanet_nsq::ChannelName;
 use futures_util::future::try_join_all;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     builder::Service,
+    counts::Counters,
     dispatch::{Served, Worker},
     handle::ServiceHandle,
+    memory::Memory,
+    meter::Meter,
     procedure::{Procedure, ProcedureOptions},
+    schema_topics,
+    serving::{Serving, Shown},
+    turn::Room,
 };
 use crate::{
     error::StartError,
+    event,
     session::Session,
     transport::{SubscribeOptions, Subscription},
 };
@@ -40,79 +47,150 @@ impl Service {
             return Err(StartError::SessionLeft);
         }
         let grace = self.grace;
-        let served = check(self.procedures)?;
+        if self.procedures.is_empty() && self.consumers.is_empty() {
+            return Err(StartError::Empty);
+        }
+        let mut procedures = self.procedures;
+        if self.schema_topics {
+            procedures.extend(schema_topics::of(session.id(), &procedures));
+        }
+        let (served, shown) = check(procedures)?;
         let subscriptions = try_join_all(
             served
                 .iter()
-                .map(|(served, channel)| subscribe(session, served, channel, grace)),
+                .map(|(served, options)| subscribe(session, served, options, grace)),
         )
         .await?;
+        let consumers = self.consumers.into_iter();
+        let consumers =
+            try_join_all(consumers.map(|consumer| event::subscribe(session, consumer, grace))).await?;
 
         let stop = session.leaving().child_token();
+        let serving = Arc::new(Serving {
+            instance: Serving::instance(self.name, self.version, session.id()),
+            description: self.description,
+            started: Instant::now(),
+            stop: stop.clone(),
+            procedures: shown,
+        });
+        if self.introspection
+            && let Err(error) = session.control().join(session, &serving).await
+        {
+            // A broker may forbid the topic. What the service is for goes on all the same.
+            tracing::warn!(%error, "nobody can ask what this service is");
+        }
         let abort = CancellationToken::new();
         let running = TaskTracker::new();
-        for ((served, _), subscription) in served.into_iter().zip(subscriptions) {
+        let mut counted = Vec::with_capacity(served.len());
+        for ((served, options), subscription) in served.into_iter().zip(subscriptions) {
             tracing::info!(procedure = %served.uri, "serving");
+            let counters = Arc::<Counters>::default();
+            counted.push((served.uri.clone(), Arc::clone(&counters)));
             let worker = Arc::new(Worker {
                 session: session.clone(),
-                concurrency: Arc::new(Semaphore::new(served.concurrency)),
+                room: Room::new(options.concurrency, options.queue, options.queue_time),
+                memory: Memory::new(options.remember),
+                counters,
                 served,
                 stop: stop.clone(),
                 abort: abort.clone(),
                 grace,
+                _serving: Arc::clone(&serving),
             });
             running.spawn(session.services().track_future(worker.serve(subscription)));
         }
+        for consumer in consumers {
+            let consuming = consumer.run(stop.clone(), abort.clone());
+            running.spawn(session.services().track_future(consuming));
+        }
         running.close();
-        Ok(ServiceHandle::new(stop, running))
+        Ok(ServiceHandle::new(stop, running, counted))
     }
 }
 
+/// How a procedure is served.
+struct Options {
+    channel: ChannelName,
+    concurrency: usize,
+    queue: Option<usize>,
+    queue_time: Option<Duration>,
+    remember: Duration,
+}
+
+/// What is to be served, each with its options, and what is shown of it.
+type Checked = (Vec<(Served, Options)>, Vec<Shown>);
+
 /// Checks all procedures before anything is started.
-fn check(procedures: Vec<Procedure>) -> Result<Vec<(Served, ChannelName)>, StartError> {
-    if procedures.is_empty() {
-        return Err(StartError::Empty);
-    }
+fn check(procedures: Vec<Procedure>) -> Result<Checked, StartError> {
     let mut names = HashSet::new();
     let mut served = Vec::with_capacity(procedures.len());
+    let mut shown = Vec::new();
     for Procedure {
         uri,
         handler,
         options,
+        schemas,
     } in procedures
     {
         let uri = uri?;
         if !names.insert(uri.clone()) {
             return Err(StartError::Duplicate { procedure: uri });
         }
-        let channel = ChannelName::new(options.channel).map_err(|source| StartError::InvalidChannel {
+        let channel = ChannelName::new(&options.channel).map_err(|source| StartError::InvalidChannel {
             procedure: uri.clone(),
             source,
         })?;
         let ProcedureOptions {
-            timeout, concurrency, ..
+            timeout,
+            concurrency,
+            queue,
+            queue_time,
+            remember,
+            ..
         } = options;
+        let meter = Arc::new(Meter::new());
+        if !options.hidden {
+            shown.push(Shown {
+                uri: uri.clone(),
+                options,
+                schemas,
+                meter: Arc::clone(&meter),
+            });
+        }
+        let options = Options {
+            channel,
+            concurrency,
+            queue,
+            queue_time,
+            remember,
+        };
         served.push((
             Served {
                 uri,
                 handler,
                 timeout,
-                concurrency,
+                queue_time,
+                meter,
             },
-            channel,
+            options,
         ));
     }
-    Ok(served)
+    Ok((served, shown))
 }
 
 async fn subscribe(
     session: &Session,
     served: &Served,
-    channel: &ChannelName,
+    Options {
+        channel,
+        concurrency,
+        queue,
+        ..
+    }: &Options,
     grace: Duration,
 ) -> Result<Subscription, StartError> {
     let options = SubscribeOptions {
-        max_in_flight: served.concurrency,
+        max_in_flight: Room::max_in_flight(*concurrency, *queue),
         message_timeout: Some(MESSAGE_TIMEOUT),
         // What still runs after the grace is dropped, and closing waits for those answers too.
         close_timeout: grace.saturating_add(Duration::from_secs(2)),

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tower::{BoxError, Layer, util::BoxCloneSyncService};
 
 use super::{
+    circuit::{CircuitBreaker, Circuits},
     layered::{Caller, Layered, OutgoingCall, innermost},
+    retry::{Budget, RetryBudget},
     shared::{Session, Shared},
 };
 use crate::{
@@ -39,6 +41,9 @@ pub struct SessionBuilder {
     call_timeout: Duration,
     leave_timeout: Duration,
     caller: Option<Caller>,
+    retry_budget: RetryBudget,
+    circuit_breaker: Option<CircuitBreaker>,
+    max_deferral: Duration,
     nsq: NsqTransportConfig,
     transport: Option<Arc<dyn Transport>>,
 }
@@ -55,6 +60,10 @@ impl Default for SessionBuilder {
             // (systemd: 90 s; Kubernetes: 30 s).
             leave_timeout: Duration::from_secs(28),
             caller: None,
+            retry_budget: RetryBudget::default(),
+            circuit_breaker: None,
+            // nsqd's default for `--max-req-timeout`.
+            max_deferral: Duration::from_secs(60 * 60),
             nsq: NsqTransportConfig::default(),
             transport: None,
         }
@@ -147,6 +156,25 @@ impl SessionBuilder {
         self
     }
 
+    /// How many retries the session makes at most. Default: one for every five calls, and ten in each second.
+    pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
+        self.retry_budget = budget;
+        self
+    }
+
+    /// Stops calling procedures that fail again and again, for a while. Default: none, so that each call goes out.
+    pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
+        self.circuit_breaker = Some(breaker);
+        self
+    }
+
+    /// The longest time for which the brokers hold a message back: nsqd's `--max-req-timeout`. Longer delays of events and
+    /// of their retries are made of several such times, at least 1 ms each. Default: 1 hour, which is nsqd's.
+    pub fn max_deferral(mut self, longest: Duration) -> Self {
+        self.max_deferral = longest.max(Duration::from_millis(1));
+        self
+    }
+
     /// The settings of the connections to NSQ: TLS, the secret for AUTH, compression, timeouts, limits.
     ///
     /// ```no_run
@@ -194,16 +222,23 @@ impl SessionBuilder {
             None if self.addresses.is_empty() => return Err(ConnectError::NoAddress),
             None => Arc::new(NsqTransport::connect(self.addresses, self.nsq).await?),
         };
-        let shared = Shared::new(
+        let circuits = self
+            .circuit_breaker
+            .map(|breaker| Arc::new(Circuits::new(breaker)));
+        let mut shared = Shared::new(
             transport,
             self.codec,
             self.call_timeout,
             self.leave_timeout,
-            self.caller,
+            Budget::new(self.retry_budget),
+            circuits,
+            self.max_deferral,
         );
+        shared.caller = self.caller;
         tracing::debug!(session = %shared.id, transport = ?shared.transport, "session connected");
         Ok(Session {
             shared: Arc::new(shared),
+            inherited: None,
         })
     }
 }

@@ -4,19 +4,22 @@ use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin, time::Duration
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::{replies::Replies, shared::Session};
+use super::{
+    attempt::{Failed, Request},
+    inherit::Inherited,
+    retry::Retry,
+    shared::Session,
+};
 use crate::{
     error::{
         CallError, INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, RemoteError, RpcError,
         TIMEOUT,
     },
-    id::Id,
     telemetry::CallSpan,
-    transport::{Publication, PublishError, SubscribeError},
     uri::{InvalidUri, Uri},
-    wire::{DecodeError, EncodeError, Headers, Invocation, Payload, Reply},
+    wire::{DecodeError, EncodeError, Headers, IDEMPOTENCY_KEY, Payload, Reply},
 };
 
 /// A call that is about to be made: await it, after settings if there are any.
@@ -25,11 +28,12 @@ use crate::{
 #[derive(Clone)]
 #[must_use = "a call is made when it is awaited"]
 pub struct Call<T, E = RemoteError> {
-    pub(super) session: Session,
     pub(super) uri: Result<Uri, InvalidUri>,
-    pub(super) payload: Result<Payload, EncodeError>,
-    pub(super) timeout: Duration,
-    pub(super) headers: Headers,
+    pub(super) request: Request,
+    /// Why the payload could not be written; the request has none then.
+    pub(super) unwritten: Option<EncodeError>,
+    retry: Option<Retry>,
+    idempotent: bool,
     returns: PhantomData<fn() -> Result<T, E>>,
 }
 
@@ -39,19 +43,32 @@ impl<T, E> Call<T, E> {
     /// The payload is written at once, in the session's codec, so nothing is borrowed. A URI or a payload that is not
     /// valid shows when the call is awaited.
     pub fn new(session: &Session, uri: impl AsRef<str>, payload: &(impl Serialize + ?Sized)) -> Self {
+        let mut session = session.clone();
+        session.inherited = session.inherited.or_else(Inherited::current);
+        let (payload, unwritten) = match Payload::encode(session.codec(), payload) {
+            Ok(payload) => (payload, None),
+            Err(error) => (Payload::from_bytes(session.codec(), Bytes::new()), Some(error)),
+        };
         Self {
-            session: session.clone(),
             uri: Uri::new(uri),
-            payload: Payload::encode(session.codec(), payload),
-            timeout: session.shared.call_timeout,
-            headers: Headers::new(),
+            request: Request {
+                timeout: session.shared.call_timeout,
+                session,
+                headers: Headers::new(),
+                payload,
+            },
+            unwritten,
+            retry: None,
+            idempotent: false,
             returns: PhantomData,
         }
     }
 
-    /// How long to wait for the answer. The procedure learns it, and does not run once it has passed.
+    /// How long to wait for the answer, over all attempts. The procedure learns it, and does not run once it has passed.
+    ///
+    /// A call that is made while a call is served waits no longer than that one's caller does.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.request.timeout = timeout;
         self
     }
 
@@ -64,131 +81,179 @@ impl<T, E> Call<T, E> {
     /// The same call with other types.
     pub(super) fn returning<U, F>(self) -> Call<U, F> {
         let Self {
-            session,
             uri,
-            payload,
-            timeout,
-            headers,
+            request,
+            unwritten,
+            retry,
+            idempotent,
             returns: _,
         } = self;
         Call {
-            session,
             uri,
-            payload,
-            timeout,
-            headers,
+            request,
+            unwritten,
+            retry,
+            idempotent,
             returns: PhantomData,
         }
     }
 
     /// Sends a header along, which the procedure finds in [`Context::headers`](crate::Context::headers).
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.insert(name, value);
+        self.request.headers.insert(name, value);
+        self
+    }
+
+    /// Says that running the procedure twice does no more than running it once, so that a call that may have run can be
+    /// sent again. It is, as [`Retry::default`] says, unless [`retry`](Self::retry) says something else.
+    ///
+    /// The callers that `#[procedure(idempotent)]` generates have said so.
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self.retry.get_or_insert_default();
+        self
+    }
+
+    /// When to send the call again if it fails. Default: never, or as [`idempotent`](Self::idempotent) says.
+    pub fn retry(mut self, policy: Retry) -> Self {
+        self.retry = Some(policy);
+        self
+    }
+
+    /// Names the work that is to be done once, whoever asks for it and how often: an instance that has done it for this
+    /// key answers with its first answer instead of running the procedure again, for a while
+    /// ([`Procedure::remember`](crate::Procedure::remember)).
+    ///
+    /// At most 256 bytes. The memory is the instance's own, so where there are several of them, or where they restart,
+    /// a procedure that must not run twice needs a place of its own to note what it has done: it finds the key in
+    /// [`Context::idempotency_key`](crate::Context::idempotency_key).
+    pub fn idempotency_key(self, key: impl Into<String>) -> Self {
+        self.header(IDEMPOTENCY_KEY, key)
+    }
+
+    /// Makes the call outlive the one that it is made for: it inherits neither deadline nor cancellation.
+    pub fn detached(mut self) -> Self {
+        self.request.session.inherited = None;
         self
     }
 }
 
 impl<T, E: RpcError> Call<T, E> {
-    /// Makes the call, without the layers of the session, and reads its answer by `read`.
-    pub(super) async fn run<U>(
-        self,
-        read: impl FnOnce(&Payload) -> Result<U, DecodeError>,
-    ) -> Result<U, CallError<E>> {
-        let started = Instant::now();
-        let (procedure, request) = self.into_request()?;
-        let deadline = started.checked_add(request.timeout);
-        let reply = {
-            let answer = request.exchange(&procedure);
-            match deadline {
-                Some(deadline) => timeout_at(deadline, answer).await,
-                None => Ok(answer.await),
-            }
-        };
-        match reply {
-            Ok(Ok(reply)) => match reply.outcome {
-                Ok(payload) => read(&payload).map_err(|source| CallError::Decode { procedure, source }),
-                Err(error) => Err(raised(procedure, error, started)),
-            },
-            Ok(Err(failed)) => Err(failed.into_error(procedure)),
-            Err(_) => Err(CallError::Timeout {
-                procedure,
-                waited: started.elapsed(),
-            }),
-        }
-    }
-
-    /// What is sent, once it is certain that it can be.
-    fn into_request(self) -> Result<(Uri, Request), CallError<E>> {
+    /// What is sent, once it is certain that it can be, and what there is to say of it that most calls do not have.
+    fn prepare(self) -> Result<(Uri, Request, Option<Again>), CallError<E>> {
         let procedure = self.uri?;
-        match self.payload {
-            Ok(payload) => {
-                let request = Request {
-                    session: self.session,
-                    timeout: self.timeout,
-                    headers: self.headers,
-                    payload,
-                };
-                Ok((procedure, request))
+        if let Some(source) = self.unwritten {
+            return Err(CallError::Encode { procedure, source });
+        }
+        let idempotent = self.idempotent;
+        let again = self.retry.map(|policy| Again { policy, idempotent });
+        Ok((procedure, self.request, again))
+    }
+
+    /// Makes the call, without the layers of the session, and reads its answer by `read`; an error when it cannot be made.
+    pub(super) fn run<U>(
+        self,
+        read: fn(&Payload) -> Result<U, DecodeError>,
+    ) -> Result<impl Future<Output = Result<U, CallError<E>>> + Send, CallError<E>> {
+        let (procedure, mut request, retry) = self.prepare()?;
+        let is_plain = request.session.inherited.is_none() && retry.is_none();
+        let retry = retry.map(Box::new);
+        // There is a future of this for each call under way, so what only few calls need is boxed.
+        Ok(async move {
+            let started = Instant::now();
+            let admitted = match request.session.shared.admit(&procedure) {
+                Ok(admitted) => admitted,
+                Err(retry_after) => {
+                    return Err(CallError::CircuitOpen {
+                        procedure,
+                        retry_after,
+                    });
+                }
+            };
+            let reply = if is_plain && !request.timeout.is_zero() {
+                let deadline = started.checked_add(request.timeout);
+                request.exchange_until(&procedure, deadline).await
+            } else {
+                Box::pin(exchange(&mut request, &procedure, retry.as_deref(), started)).await
+            };
+            let outcome = outcome(reply, procedure, started, read);
+            if let Some(admitted) = admitted {
+                admitted.ended(outcome.as_ref().is_err_and(is_failure));
             }
-            Err(source) => Err(CallError::Encode { procedure, source }),
+            outcome
+        })
+    }
+}
+
+/// When a call is sent again.
+struct Again {
+    policy: Retry,
+    idempotent: bool,
+}
+
+/// Exchanges a request for its reply, within the limits of the call that it is made for.
+async fn exchange(
+    request: &mut Request,
+    procedure: &Uri,
+    again: Option<&Again>,
+    started: Instant,
+) -> Result<Reply, Failed> {
+    let inherited = request.session.inherited.take();
+    let own = started.checked_add(request.timeout);
+    let of_the_caller = inherited.as_ref().and_then(|inherited| inherited.deadline);
+    let deadline = [own, of_the_caller].into_iter().flatten().min();
+    if let Some(deadline) = deadline {
+        request.timeout = deadline.saturating_duration_since(started);
+    }
+    if request.timeout.is_zero() {
+        // The call that this one is made for has no time left: nobody needs to hear of it.
+        return Err(Failed::TimedOut);
+    }
+    let exchange = async {
+        match again {
+            Some(again) => {
+                let sent = request.exchange_again(procedure, deadline, again.policy, again.idempotent);
+                Box::pin(sent).await
+            }
+            None => request.exchange_until(procedure, deadline).await,
         }
+    };
+    match inherited {
+        Some(inherited) => tokio::select! {
+            biased;
+            () = inherited.cancellation.cancelled() => Err(Failed::Cancelled),
+            reply = exchange => reply,
+        },
+        None => exchange.await,
     }
 }
 
-/// A call without its types. Few things live while it waits: there is a future of it for each call under way.
-struct Request {
-    session: Session,
-    timeout: Duration,
-    headers: Headers,
-    payload: Payload,
-}
-
-/// Why there is no reply.
-enum Failed {
-    Encode(EncodeError),
-    Subscribe(SubscribeError),
-    Publish(PublishError),
-    SessionLeft,
-}
-
-impl Failed {
-    fn into_error<E: RpcError>(self, procedure: Uri) -> CallError<E> {
-        match self {
-            Self::Encode(source) => CallError::Encode { procedure, source },
-            Self::Subscribe(source) => CallError::Subscribe { procedure, source },
-            Self::Publish(source) => CallError::Publish { procedure, source },
-            Self::SessionLeft => CallError::SessionLeft,
-        }
+/// What became of a call.
+fn outcome<T, E: RpcError>(
+    reply: Result<Reply, Failed>,
+    procedure: Uri,
+    started: Instant,
+    read: fn(&Payload) -> Result<T, DecodeError>,
+) -> Result<T, CallError<E>> {
+    match reply {
+        Ok(reply) => match reply.outcome {
+            Ok(payload) => read(&payload).map_err(|source| CallError::Decode { procedure, source }),
+            Err(error) => Err(raised(procedure, error, started)),
+        },
+        Err(failed) => Err(failed.into_error(procedure, started)),
     }
 }
 
-impl Request {
-    /// Sends the invocation and waits for its reply, for as long as it takes.
-    async fn exchange(self, procedure: &Uri) -> Result<Reply, Failed> {
-        let session = self.session.clone();
-        let shared = &*session.shared;
-        let id = Id::random();
-        let mut pending = shared.pending.enter(id).ok_or(Failed::SessionLeft)?;
-        if !shared.replies.initialized() {
-            // Only the first call of a session comes by here, so its future is not a part of every call's.
-            let listening = shared.replies.get_or_try_init(|| Replies::listen(shared));
-            Box::pin(listening).await.map_err(Failed::Subscribe)?;
-        }
-        let body = self.into_body(id, shared.replies.get())?;
-        let publication = Publication::new(procedure.topic().clone(), body);
-        let published = shared.transport.publish(publication);
-        published.await.map_err(Failed::Publish)?;
-        pending.reply().await.ok_or(Failed::SessionLeft)
-    }
-
-    fn into_body(self, id: Id, replies: Option<&Replies>) -> Result<Bytes, Failed> {
-        let mut invocation = Invocation::new(self.session.id(), self.payload);
-        invocation.id = id;
-        invocation.timeout = Some(self.timeout);
-        invocation.headers = self.headers;
-        invocation.reply_topic = replies.map(|replies| replies.topic.clone());
-        invocation.encode().map_err(Failed::Encode)
-    }
+/// Whether the error tells that the procedure is not well, which is what its circuit counts.
+fn is_failure<E: RpcError>(error: &CallError<E>) -> bool {
+    matches!(
+        error,
+        CallError::Timeout { .. }
+            | CallError::Disconnected { .. }
+            | CallError::Overloaded { .. }
+            | CallError::Internal { .. }
+            | CallError::Publish { .. }
+    )
 }
 
 /// The error of a call whose procedure answered with one.
@@ -237,14 +302,21 @@ where
 
     fn into_future(mut self) -> Self::IntoFuture {
         let span = match &self.uri {
-            Ok(uri) => CallSpan::open(uri, &mut self.headers),
+            Ok(uri) => CallSpan::open(uri, &mut self.request.headers),
             Err(_) => None,
         };
-        match (span, self.session.shared.caller.is_some()) {
-            (None, false) => Box::pin(self.run(Payload::decode)),
-            (None, true) => Box::pin(self.run_layered()),
-            (Some(span), false) => Box::pin(span.watch(self.run(Payload::decode))),
-            (Some(span), true) => Box::pin(span.watch(self.run_layered())),
+        if self.request.session.shared.caller.is_some() {
+            let call = self.run_layered();
+            return match span {
+                None => Box::pin(call),
+                Some(span) => Box::pin(span.watch(call)),
+            };
+        }
+        match (self.run(Payload::decode), span) {
+            (Ok(call), None) => Box::pin(call),
+            (Ok(call), Some(span)) => Box::pin(span.watch(call)),
+            (Err(error), None) => Box::pin(async move { Err(error) }),
+            (Err(error), Some(span)) => Box::pin(span.watch(async move { Err(error) })),
         }
     }
 }
@@ -253,8 +325,10 @@ impl<T, E> fmt::Debug for Call<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("uri", &self.uri)
-            .field("timeout", &self.timeout)
-            .field("headers", &self.headers)
+            .field("timeout", &self.request.timeout)
+            .field("headers", &self.request.headers)
+            .field("retry", &self.retry)
+            .field("idempotent", &self.idempotent)
             .finish_non_exhaustive()
     }
 }

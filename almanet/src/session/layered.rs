@@ -1,13 +1,14 @@
 //! Calls through the layers of a session.
 
 use std::{
+    future::pending,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tower::{BoxError, Service, ServiceExt, load_shed, service_fn, timeout, util::BoxCloneSyncService};
 
 use super::call::Call;
@@ -45,21 +46,23 @@ impl OutgoingCall {
     {
         let mut settings = call.returning();
         let procedure = settings.uri.clone()?;
-        let payload = match &settings.payload {
-            Ok(payload) => payload.clone(),
-            Err(source) => {
-                let source = source.clone();
-                return Err(CallError::Encode { procedure, source });
-            }
-        };
-        let timeout = settings.timeout;
+        if let Some(source) = settings.unwritten.take() {
+            return Err(CallError::Encode { procedure, source });
+        }
+        let request = &mut settings.request;
+        let own = started.checked_add(request.timeout);
+        let of_the_caller = request.session.inherited.as_ref();
+        let of_the_caller = of_the_caller.and_then(|inherited| inherited.deadline);
+        let deadline = [own, of_the_caller].into_iter().flatten().min();
         Ok(Self {
             procedure,
-            payload,
-            headers: std::mem::take(&mut settings.headers),
-            timeout,
+            payload: request.payload.clone(),
+            headers: std::mem::take(&mut request.headers),
+            timeout: deadline.map_or(request.timeout, |deadline| {
+                deadline.saturating_duration_since(started)
+            }),
             settings,
-            deadline: started.checked_add(timeout),
+            deadline,
         })
     }
 
@@ -73,13 +76,13 @@ impl OutgoingCall {
             deadline,
         } = self;
         settings.uri = Ok(procedure);
-        settings.payload = Ok(payload);
-        settings.headers = headers;
-        settings.timeout = match deadline {
+        settings.request.payload = payload;
+        settings.request.headers = headers;
+        settings.request.timeout = match deadline {
             Some(deadline) => timeout.min(deadline.saturating_duration_since(Instant::now())),
             None => timeout,
         };
-        settings.run(|payload| Ok(payload.clone())).await
+        settings.run(|payload| Ok(payload.clone()))?.await
     }
 }
 
@@ -96,18 +99,33 @@ where
     /// Makes the call through the layers of its session.
     pub(super) async fn run_layered(self) -> Result<T, CallError<E>> {
         let started = Instant::now();
-        let caller = self.session.shared.caller.clone().unwrap_or_else(innermost);
+        let shared = &self.request.session.shared;
+        let caller = shared.caller.clone().unwrap_or_else(innermost);
+        let cancelled = self.request.session.inherited.as_ref();
+        let cancelled = cancelled.map(|inherited| inherited.cancellation.clone());
         let call = OutgoingCall::new(self, started)?;
         let (procedure, deadline) = (call.procedure.clone(), call.deadline);
-        let answer = caller.oneshot(call);
-        let answer = match deadline {
-            Some(deadline) => timeout_at(deadline, answer).await.unwrap_or_else(|_| {
-                Err(CallError::Timeout {
-                    procedure: procedure.clone(),
-                    waited: started.elapsed(),
-                })
+        let expired = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        let cancelled = async {
+            match cancelled {
+                Some(cancelled) => cancelled.cancelled_owned().await,
+                None => pending().await,
+            }
+        };
+        // The layers end with the call too, whatever they wait for.
+        let answer = tokio::select! {
+            biased;
+            () = cancelled => Err(CallError::Cancelled { procedure: procedure.clone() }),
+            answer = caller.oneshot(call) => answer,
+            () = expired => Err(CallError::Timeout {
+                procedure: procedure.clone(),
+                waited: started.elapsed(),
             }),
-            None => answer.await,
         };
         match answer {
             Ok(payload) => payload

@@ -27,6 +27,7 @@ impl Session {
         let drained = timeout(waited, shared.services.wait()).await;
 
         shared.pending.close();
+        shared.gatherings.close();
         shared.left.cancel();
         shared.tasks.close();
         shared.tasks.wait().await;

@@ -2,34 +2,87 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use tokio::sync::oneshot;
 
+use super::outbox::{Outbox, Outgoing};
 use crate::{id::Id, wire::Reply};
 
+/// How many instances a call remembers that run it: NSQ can deliver it twice, rarely more often.
+const MAX_INSTANCES: usize = 4;
+
 /// The calls of one session that wait for an answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct PendingCalls {
+    session: Id,
     calls: Mutex<Calls>,
+    /// How instances are told that a call is given up; there before any of them can have said that it runs one.
+    cancels: OnceLock<Outbox>,
 }
 
 #[derive(Debug, Default)]
 struct Calls {
-    waiting: HashMap<Id, oneshot::Sender<Reply>>,
+    waiting: HashMap<Id, Waiting>,
     closed: bool,
 }
 
+#[derive(Debug)]
+struct Waiting {
+    sender: oneshot::Sender<News>,
+    /// Who has said that it runs the call, and the node that it said so through.
+    instances: Vec<(Id, Arc<str>)>,
+}
+
+/// What a waiting call is told.
+#[derive(Debug)]
+enum News {
+    Reply(Reply),
+    /// A node was lost. The call goes on waiting by `next` if that is none of its business.
+    NodeLost {
+        node: Arc<str>,
+        next: oneshot::Receiver<News>,
+    },
+}
+
+/// What has become of a call.
+#[derive(Debug, PartialEq)]
+pub(super) enum Answer {
+    Reply(Reply),
+    /// A node was lost, through which the answer may have been on its way.
+    NodeLost(Arc<str>),
+}
+
 impl PendingCalls {
+    /// No calls, of the session `session`.
+    pub(super) fn new(session: Id) -> Self {
+        Self {
+            session,
+            calls: Mutex::default(),
+            cancels: OnceLock::new(),
+        }
+    }
+
+    /// Has cancels sent by `outbox` from here on.
+    pub(super) fn send_cancels_by(&self, outbox: Outbox) {
+        // Set once: a session listens once.
+        let _ = self.cancels.set(outbox);
+    }
+
     /// Enters a call; `None` once the session has been left.
     pub(super) fn enter(self: &Arc<Self>, id: Id) -> Option<PendingCall> {
         let (sender, receiver) = oneshot::channel();
+        let waiting = Waiting {
+            sender,
+            instances: Vec::new(),
+        };
         let mut calls = self.lock();
         if calls.closed {
             return None;
         }
-        calls.waiting.insert(id, sender);
+        calls.waiting.insert(id, waiting);
         Some(PendingCall {
             id,
             calls: Arc::clone(self),
@@ -40,14 +93,51 @@ impl PendingCalls {
     /// Hands `reply` to the call that it answers; `false` when nobody waits for it.
     pub(super) fn complete(&self, reply: Reply) -> bool {
         let waiting = self.lock().waiting.remove(&reply.call_id);
-        waiting.is_some_and(|sender| sender.send(reply).is_ok())
+        waiting.is_some_and(|waiting| waiting.sender.send(News::Reply(reply)).is_ok())
+    }
+
+    /// Notes that `instance` runs the call `id`, and says so through `node`; `false` when nobody waits for it.
+    pub(super) fn runs_at(&self, id: Id, instance: Id, node: &Arc<str>) -> bool {
+        let mut calls = self.lock();
+        let Some(waiting) = calls.waiting.get_mut(&id) else {
+            return false;
+        };
+        let instances = &mut waiting.instances;
+        if instances.len() < MAX_INSTANCES && instances.iter().all(|(known, _)| *known != instance) {
+            instances.push((instance, Arc::clone(node)));
+        }
+        true
+    }
+
+    /// Tells every call that `node` was lost. Which of them it concerns they know themselves.
+    pub(super) fn node_lost(&self, node: &Arc<str>) {
+        for waiting in self.lock().waiting.values_mut() {
+            let (sender, next) = oneshot::channel();
+            let told = mem::replace(&mut waiting.sender, sender);
+            let node = Arc::clone(node);
+            // An error says that the call is given up at this moment.
+            let _ = told.send(News::NodeLost { node, next });
+        }
     }
 
     /// Ends all waiting calls and lets no further ones enter.
     pub(super) fn close(&self) {
-        let mut calls = self.lock();
-        calls.closed = true;
-        calls.waiting = HashMap::new();
+        let waiting = {
+            let mut calls = self.lock();
+            calls.closed = true;
+            mem::take(&mut calls.waiting)
+        };
+        for (id, waiting) in waiting {
+            self.cancel(id, &waiting);
+        }
+    }
+
+    /// Tells those who run the call that nobody waits for it.
+    fn cancel(&self, id: Id, waiting: &Waiting) {
+        let Some(outbox) = self.cancels.get() else { return };
+        for (instance, node) in &waiting.instances {
+            outbox.send(Outgoing::cancel(id, self.session, *instance, node));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
@@ -56,28 +146,38 @@ impl PendingCalls {
     }
 }
 
-/// A call's place among those that wait; given up on drop.
+/// A call's place among those that wait; given up on drop, and then those who run the call are told.
 #[derive(Debug)]
 pub(super) struct PendingCall {
     id: Id,
     calls: Arc<PendingCalls>,
-    receiver: oneshot::Receiver<Reply>,
+    receiver: oneshot::Receiver<News>,
 }
 
 impl PendingCall {
-    /// The answer; `None` once the session has been left.
-    pub(super) async fn reply(&mut self) -> Option<Reply> {
-        (&mut self.receiver).await.ok()
+    /// The answer, or the next node that was lost; `None` once the session has been left.
+    pub(super) async fn answer(&mut self) -> Option<Answer> {
+        match (&mut self.receiver).await.ok()? {
+            News::Reply(reply) => Some(Answer::Reply(reply)),
+            News::NodeLost { node, next } => {
+                self.receiver = next;
+                Some(Answer::NodeLost(node))
+            }
+        }
     }
 }
 
 impl Drop for PendingCall {
     fn drop(&mut self) {
         let mut calls = self.calls.lock();
-        calls.waiting.remove(&self.id);
+        let given_up = calls.waiting.remove(&self.id);
         // A burst of calls shall not keep its memory for ever.
         if calls.waiting.len() * 4 < calls.waiting.capacity() && calls.waiting.capacity() > 4096 {
             calls.waiting.shrink_to(1024);
+        }
+        drop(calls);
+        if let Some(given_up) = given_up {
+            self.calls.cancel(self.id, &given_up);
         }
     }
 }
@@ -87,34 +187,68 @@ mod tests {
     use super::*;
     use crate::wire::{Codec, Payload};
 
+    fn calls() -> Arc<PendingCalls> {
+        Arc::new(PendingCalls::new(Id::random()))
+    }
+
     fn reply(id: Id) -> Reply {
         Reply::new(id, Ok(Payload::encode(Codec::Json, &1).unwrap()))
     }
 
     #[tokio::test]
     async fn a_reply_reaches_the_call_it_answers_once() {
-        let calls = Arc::new(PendingCalls::default());
+        let calls = calls();
         let (first, second) = (Id::random(), Id::random());
         let mut waiting = calls.enter(first).unwrap();
         let _other = calls.enter(second).unwrap();
 
         assert!(calls.complete(reply(first)));
-        assert_eq!(waiting.reply().await.unwrap().call_id, first);
+        assert_eq!(waiting.answer().await, Some(Answer::Reply(reply(first))));
         assert!(!calls.complete(reply(first)), "a duplicate is nobody's");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_told_of_lost_nodes_still_gets_its_reply() {
+        let calls = calls();
+        let id = Id::random();
+        let mut waiting = calls.enter(id).unwrap();
+        let nodes: [Arc<str>; 2] = ["a:1".into(), "b:2".into()];
+        for node in &nodes {
+            calls.node_lost(node);
+        }
+        assert!(calls.complete(reply(id)));
+        for node in nodes {
+            assert_eq!(waiting.answer().await, Some(Answer::NodeLost(node)));
+        }
+        assert_eq!(waiting.answer().await, Some(Answer::Reply(reply(id))));
     }
 
     #[test]
     fn a_dropped_call_leaves_nothing_behind() {
-        let calls = Arc::new(PendingCalls::default());
+        let calls = calls();
         let id = Id::random();
-        drop(calls.enter(id).unwrap());
+        let waiting = calls.enter(id).unwrap();
+        assert!(calls.runs_at(id, Id::random(), &"a:1".into()));
+        drop(waiting);
         assert!(calls.lock().waiting.is_empty());
         assert!(!calls.complete(reply(id)));
+        assert!(!calls.runs_at(id, Id::random(), &"a:1".into()));
+    }
+
+    #[test]
+    fn a_call_remembers_few_instances() {
+        let calls = calls();
+        let id = Id::random();
+        let _waiting = calls.enter(id).unwrap();
+        for _ in 0..100 {
+            assert!(calls.runs_at(id, Id::random(), &"a:1".into()));
+        }
+        assert_eq!(calls.lock().waiting[&id].instances.len(), MAX_INSTANCES);
     }
 
     #[test]
     fn a_burst_of_calls_gives_its_memory_back() {
-        let calls = Arc::new(PendingCalls::default());
+        let calls = calls();
         let burst: Vec<_> = (0..100_000).map(|_| calls.enter(Id::random()).unwrap()).collect();
         drop(burst);
         assert!(calls.lock().waiting.capacity() <= 4096);
@@ -122,10 +256,10 @@ mod tests {
 
     #[tokio::test]
     async fn closing_ends_the_waiting_and_refuses_the_next() {
-        let calls = Arc::new(PendingCalls::default());
+        let calls = calls();
         let mut waiting = calls.enter(Id::random()).unwrap();
         calls.close();
-        assert_eq!(waiting.reply().await, None);
+        assert_eq!(waiting.answer().await, None);
         assert!(calls.enter(Id::random()).is_none());
     }
 }

@@ -1,7 +1,13 @@
 //! The session itself and what its clones share.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use almanet_nsq::TopicName;
 use serde::Serialize;
 use tokio::sync::OnceCell;
 use tokio_util::{
@@ -9,8 +15,27 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{builder::SessionBuilder, call::Call, layered::Caller, pending::PendingCalls, replies::Replies};
-use crate::{error::ConnectError, id::Id, transport::Transport, wire::Codec};
+use super::{
+    builder::SessionBuilder,
+    call::Call,
+    circuit::{Admitted, CircuitState, Circuits},
+    clocks::Clocks,
+    gather::Gatherings,
+    inbox::Inbox,
+    inherit::Inherited,
+    layered::Caller,
+    pending::PendingCalls,
+    retry::Budget,
+    running::RunningCalls,
+};
+use crate::{
+    error::ConnectError,
+    id::Id,
+    service::Control,
+    transport::{SubscribeError, Transport},
+    uri::Uri,
+    wire::Codec,
+};
 
 /// A connection to the brokers by which a program calls procedures, serves them, produces and consumes.
 ///
@@ -29,6 +54,8 @@ use crate::{error::ConnectError, id::Id, transport::Transport, wire::Codec};
 #[derive(Clone)]
 pub struct Session {
     pub(super) shared: Arc<Shared>,
+    /// What the calls that are made by this clone inherit; only the sessions that handlers are given have it.
+    pub(super) inherited: Option<Inherited>,
 }
 
 pub(super) struct Shared {
@@ -39,9 +66,20 @@ pub(super) struct Shared {
     pub(super) leave_timeout: Duration,
     /// What makes the calls, when there are layers around them.
     pub(super) caller: Option<Caller>,
+    pub(super) max_deferral: Duration,
     pub(super) pending: Arc<PendingCalls>,
+    pub(super) running: Arc<RunningCalls>,
+    pub(super) clocks: Arc<Clocks>,
+    pub(super) retry_budget: Budget,
+    pub(super) circuits: Option<Arc<Circuits>>,
     /// The subscription to the session's reply topic, made by the first call.
-    pub(super) replies: OnceCell<Replies>,
+    pub(super) inbox: OnceCell<Inbox>,
+    /// What was sent to many, and has its answers collected.
+    pub(super) gatherings: Arc<Gatherings>,
+    /// Answers those who ask what the services are.
+    pub(super) control: Control,
+    /// Topics of dead letters whose channel this session has seen to.
+    dead_letter_topics: Mutex<HashSet<TopicName>>,
     /// The services of the session.
     pub(super) services: TaskTracker,
     /// Cancelled when the session is left: services drain.
@@ -59,24 +97,48 @@ impl Shared {
         codec: Codec,
         call_timeout: Duration,
         leave_timeout: Duration,
-        caller: Option<Caller>,
+        retry_budget: Budget,
+        circuits: Option<Arc<Circuits>>,
+        max_deferral: Duration,
     ) -> Self {
+        let id = Id::random();
         let left = CancellationToken::new();
         Self {
-            id: Id::random(),
+            id,
             transport,
             codec,
             call_timeout,
             leave_timeout,
-            caller,
-            pending: Arc::default(),
-            replies: OnceCell::new(),
+            caller: None,
+            max_deferral,
+            pending: Arc::new(PendingCalls::new(id)),
+            running: Arc::default(),
+            clocks: Arc::default(),
+            retry_budget,
+            circuits,
+            inbox: OnceCell::new(),
+            gatherings: Arc::default(),
+            control: Control::default(),
+            dead_letter_topics: Mutex::default(),
             services: TaskTracker::new(),
             leaving: CancellationToken::new(),
             tasks: TaskTracker::new(),
             _ends_with_the_last_clone: left.clone().drop_guard(),
             left,
         }
+    }
+
+    /// Lets a call out, if its circuit does; an error says for how long it does not.
+    pub(super) fn admit(&self, procedure: &Uri) -> Result<Option<Box<Admitted>>, Duration> {
+        let Some(circuits) = &self.circuits else {
+            return Ok(None);
+        };
+        circuits.admit(procedure).map(Box::new).map(Some)
+    }
+
+    /// The session's inbox; whoever asks first has it made.
+    pub(super) async fn inbox(&self) -> Result<&Inbox, SubscribeError> {
+        self.inbox.get_or_try_init(|| Inbox::listen(self)).await
     }
 }
 
@@ -133,13 +195,46 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// A call that is dropped is forgotten here; the procedure may run all the same.
+    /// A call that is dropped is given up: its handler is dropped too if it runs for longer than a tenth of a second,
+    /// as soon as it can be told. A call that ends by itself needs no such message: its deadline travels with it.
     pub fn call<T>(&self, uri: impl AsRef<str>, payload: &(impl Serialize + ?Sized)) -> Call<T> {
         Call::new(self, uri, payload)
     }
 
+    /// The state of the circuit of `procedure`. It is closed at all times when the session has no
+    /// [circuit breaker](SessionBuilder::circuit_breaker).
+    pub fn circuit(&self, procedure: &Uri) -> CircuitState {
+        match &self.shared.circuits {
+            Some(circuits) => circuits.state(procedure),
+            None => CircuitState::Closed,
+        }
+    }
+
+    /// This session for a handler, whose calls inherit `inherited`.
+    pub(crate) fn passing_on(&self, inherited: Inherited) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            inherited: Some(inherited),
+        }
+    }
+
     pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
         &self.shared.transport
+    }
+
+    pub(crate) fn control(&self) -> &Control {
+        &self.shared.control
+    }
+
+    /// The longest time for which the brokers hold a message back; longer ones are made of several.
+    pub(crate) fn max_deferral(&self) -> Duration {
+        self.shared.max_deferral
+    }
+
+    /// Topics of dead letters whose channel this session has seen to.
+    pub(crate) fn dead_letter_topics(&self) -> MutexGuard<'_, HashSet<TopicName>> {
+        let topics = self.shared.dead_letter_topics.lock();
+        topics.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where services run, so that leaving can wait for them.
@@ -150,6 +245,16 @@ impl Session {
     /// Cancelled when services shall drain.
     pub(crate) fn leaving(&self) -> &CancellationToken {
         &self.shared.leaving
+    }
+
+    /// Where tasks run that end when the session has been left.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.shared.tasks
+    }
+
+    /// Cancelled when the session has been left.
+    pub(crate) fn left(&self) -> &CancellationToken {
+        &self.shared.left
     }
 }
 

@@ -2,9 +2,13 @@
 //!
 //! Without the feature `metrics` they are nothing.
 
+#[cfg(feature = "metrics")]
 use almanet_nsq::TopicName;
 
-use crate::{transport::PublishError, uri::Uri};
+use crate::{
+    transport::{Publication, PublishError},
+    uri::Uri,
+};
 
 /// Counts a call that came in and was given up without an answer.
 #[cfg_attr(
@@ -20,10 +24,12 @@ pub(crate) fn unanswered(procedure: &Uri, reason: &'static str) {
     }
 }
 
-/// A message that is published, to be counted.
+/// Messages that are published, to be counted.
 pub(crate) struct Produced {
     #[cfg(feature = "metrics")]
     topic: TopicName,
+    #[cfg(feature = "metrics")]
+    messages: usize,
 }
 
 impl Produced {
@@ -31,14 +37,16 @@ impl Produced {
         not(feature = "metrics"),
         allow(unused_variables, reason = "only metrics need it")
     )]
-    pub(crate) fn to(topic: &TopicName) -> Self {
+    pub(crate) fn by(publication: &Publication) -> Self {
         Self {
             #[cfg(feature = "metrics")]
-            topic: topic.clone(),
+            topic: publication.topic.clone(),
+            #[cfg(feature = "metrics")]
+            messages: publication.bodies.len(),
         }
     }
 
-    /// Counts the message.
+    /// Counts the messages.
     #[cfg_attr(
         not(feature = "metrics"),
         allow(unused_variables, reason = "only metrics need it")
@@ -52,7 +60,8 @@ impl Produced {
                 Err(_) => "failed",
             };
             let topic = self.topic.as_str().to_owned();
-            metrics::counter!("almanet_produced_total", "topic" => topic, "outcome" => outcome).increment(1);
+            metrics::counter!("almanet_produced_total", "topic" => topic, "outcome" => outcome)
+                .increment(self.messages as u64);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a session asks of a transport.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fmt,
     pin::Pin,
@@ -31,6 +32,20 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// A publication that is dropped may or may not have left.
     async fn publish(&self, publication: Publication) -> Result<(), PublishError>;
 
+    /// Publishes as [`publish`](Self::publish) does, and says which node took the messages in, as [`Delivery::node`]
+    /// names it; `None` when the transport cannot tell, which is what this does unless a transport does better.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    async fn publish_and_locate(&self, publication: Publication) -> Result<Option<Arc<str>>, PublishError> {
+        self.publish(publication).await.map(|()| None)
+    }
+
     /// Subscribes to `topic` as a member of `channel`; returns once the brokers have confirmed it.
     ///
     /// # Errors
@@ -46,6 +61,20 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
         channel: &ChannelName,
         options: SubscribeOptions,
     ) -> Result<Subscription, SubscribeError>;
+
+    /// The topics that there are, on any node.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicsError`] when nobody can be asked, which is what transports answer that do not implement this, or nobody
+    /// answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future ends the asking.
+    async fn topics(&self) -> Result<BTreeSet<TopicName>, TopicsError> {
+        Err(TopicsError::Unknowable)
+    }
 
     /// Waits for publications that are under way, then closes the transport's connections.
     async fn close(&self);
@@ -77,6 +106,24 @@ impl Publication {
             node: None,
             duplicates: Duplicates::Never,
         }
+    }
+
+    /// Several messages, at once, through any node, sent once, all or none.
+    pub fn several(topic: TopicName, bodies: Vec<Bytes>) -> Self {
+        Self {
+            topic,
+            bodies,
+            delay: None,
+            node: None,
+            duplicates: Duplicates::Never,
+        }
+    }
+
+    /// Asks the broker to hold a single message back for this long.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = Some(delay);
+        self
     }
 
     /// Asks for this node.
@@ -123,11 +170,27 @@ pub struct Subscription {
     source: Box<dyn Source>,
 }
 
+/// What a [`Subscription`] brings.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Arrival {
+    /// A message.
+    Message(Delivery),
+    /// The connection to this node was lost. It is made again, but what was on its way may never come.
+    NodeLost(Arc<str>),
+}
+
 /// Where the messages of a [`Subscription`] come from.
 #[async_trait]
 pub trait Source: Send {
     /// The next message; `None` once the subscription is closed.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>>;
+
+    /// The next node whose connection was lost, after which a message that was on its way through it may never come;
+    /// the connection itself is made again. A source that cannot tell never does, which is the default.
+    fn poll_lost(&mut self, _cx: &mut Context<'_>) -> Poll<Arc<str>> {
+        Poll::Pending
+    }
 
     /// Ends the subscription: no new messages, those not handed out are requeued at once, those handed out are waited
     /// for ([`SubscribeOptions::close_timeout`]).
@@ -147,6 +210,33 @@ impl Subscription {
     /// No message is lost when the future is dropped.
     pub async fn recv(&mut self) -> Option<Delivery> {
         std::future::poll_fn(|cx| self.source.poll_recv(cx)).await
+    }
+
+    /// The next message or loss of a node, messages first; `None` once the subscription is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn arrival(&mut self) -> Option<Arrival> {
+        std::future::poll_fn(|cx| match self.source.poll_recv(cx) {
+            Poll::Ready(delivery) => Poll::Ready(delivery.map(Arrival::Message)),
+            Poll::Pending => self
+                .source
+                .poll_lost(cx)
+                .map(|node| Some(Arrival::NodeLost(node))),
+        })
+        .await
+    }
+
+    /// The next message, if there is one; otherwise the task of `cx` is woken when there is.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        self.source.poll_recv(cx)
+    }
+
+    /// The next node whose connection was lost, as [`Source::poll_lost`] has it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Arc<str>> {
+        self.source.poll_lost(cx)
     }
 
     /// Ends the subscription: no new messages, those not handed out are requeued at once, those handed out are waited
@@ -188,6 +278,8 @@ pub struct Delivery {
     pub node: Arc<str>,
     /// How long the message may stay unanswered before it is delivered again.
     pub message_timeout: Duration,
+    /// The topic, where the subscription has several; `None` where it has one.
+    pub topic: Option<Arc<TopicName>>,
     acknowledge: Box<dyn Acknowledge>,
 }
 
@@ -245,6 +337,7 @@ impl Delivery {
             attempts,
             node,
             message_timeout,
+            topic: None,
             acknowledge,
         }
     }
@@ -314,6 +407,21 @@ impl TransportConnectError {
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(error.into())
     }
+}
+
+/// Why it is not known which topics there are.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TopicsError {
+    /// The transport knows nobody who could say.
+    #[error(
+        "NSQ's TCP protocol cannot list topics: give the session an nsqlookupd (`SessionBuilder::lookupd`) or the HTTP \
+         addresses of its nsqd (`NsqTransportConfig::http_addresses`)"
+    )]
+    Unknowable,
+    /// Nobody answered.
+    #[error("cannot learn which topics there are")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// Why no node took a subscription.

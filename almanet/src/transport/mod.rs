@@ -1,6 +1,7 @@
-//! The way to the wire: one trait, and NSQ behind it.
+//! The way to the wire: one trait, and behind it NSQ, or nothing but this process.
 
 mod api;
+mod in_process;
 mod nsq;
 
 pub use almanet_nsq::{
@@ -11,7 +12,8 @@ pub use almanet_nsq::{
 #[cfg(feature = "tls")]
 pub use almanet_nsq::{Tls, TlsBuilder, TlsError};
 pub use api::{
-    Acknowledge, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription, Transport,
-    TransportConnectError,
+    Acknowledge, Arrival, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription,
+    TopicsError, Transport, TransportConnectError,
 };
+pub use in_process::InProcessTransport;
 pub use nsq::{NsqTransport, NsqTransportConfig};

@@ -1,6 +1,7 @@
 //! The transport over NSQ: a pool of producers, and a consumer for each subscription.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -9,14 +10,14 @@ use std::{
 
 use almanet_nsq::{
     AnswerError, ChannelName, ConnectionConfig, Consumer, ConsumerConfig, Lookup, LookupConfig, Nodes,
-    ProducerConfig, ProducerPool, ProducerPoolConfig, PublishError, TopicName, Window,
+    ProducerConfig, ProducerPool, ProducerPoolConfig, PublishError, TopicList, TopicName, Window,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::api::{
-    Acknowledge, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription, Transport,
-    TransportConnectError,
+    Acknowledge, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription, TopicsError,
+    Transport, TransportConnectError,
 };
 
 /// Messages up to this size are published with the answer to another, without a look at the confirmation.
@@ -29,6 +30,7 @@ pub struct NsqTransportConfig {
     producer: ProducerConfig,
     lookup: LookupConfig,
     window: Window,
+    http_addresses: Vec<String>,
 }
 
 impl NsqTransportConfig {
@@ -56,6 +58,14 @@ impl NsqTransportConfig {
         self
     }
 
+    /// The HTTP addresses of nodes, each a `host:port` (nsqd's port 4151 by default), which are asked what topics there are
+    /// where no nsqlookupd is. Only consumers of patterns need them.
+    #[must_use]
+    pub fn http_addresses(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.http_addresses = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// How long a publication waits for its confirmation. Default: 15 seconds.
     #[must_use]
     pub fn publish_timeout(mut self, timeout: Duration) -> Self {
@@ -73,6 +83,8 @@ pub struct NsqTransport {
     connection: ConnectionConfig,
     window: Window,
     nodes: Mutex<SubscribedNodes>,
+    /// Who knows the topics; `None` when nobody was named.
+    topics: Option<TopicList>,
 }
 
 /// Where subscriptions are made.
@@ -108,8 +120,18 @@ impl NsqTransport {
         let pool = ProducerPool::connect(addresses.iter().cloned(), producers)
             .await
             .map_err(TransportConnectError::new)?;
+        let topics = match config.http_addresses.is_empty() {
+            true => None,
+            false => Some(
+                TopicList::of_nodes(config.http_addresses, config.lookup)
+                    .map_err(TransportConnectError::new)?,
+            ),
+        };
         let nodes = SubscribedNodes::At(addresses.into());
-        Ok(Self::new(pool, nodes, config.connection, config.window))
+        Ok(Self {
+            topics,
+            ..Self::new(pool, nodes, config.connection, config.window)
+        })
     }
 
     /// Connects to the nodes that the nsqlookupds at `lookupds` list (each the `host:port` of its HTTP interface), and
@@ -135,6 +157,7 @@ impl NsqTransport {
         let settling_time = config.lookup.longest_until_found();
         let lookup = Lookup::new(lookupds, config.lookup.fixed_nodes(addresses))
             .map_err(TransportConnectError::new)?;
+        let topics = Some(lookup.topics());
         let nodes = lookup.every_node().await.map_err(TransportConnectError::new)?;
         let producers = ProducerPoolConfig::default()
             .producer(config.producer)
@@ -143,7 +166,10 @@ impl NsqTransport {
             .await
             .map_err(TransportConnectError::new)?;
         let nodes = SubscribedNodes::Discovered(nodes);
-        Ok(Self::new(pool, nodes, config.connection, config.window))
+        Ok(Self {
+            topics,
+            ..Self::new(pool, nodes, config.connection, config.window)
+        })
     }
 
     fn new(pool: ProducerPool, nodes: SubscribedNodes, connection: ConnectionConfig, window: Window) -> Self {
@@ -152,6 +178,7 @@ impl NsqTransport {
             connection,
             window,
             nodes: Mutex::new(nodes),
+            topics: None,
         }
     }
 
@@ -163,6 +190,10 @@ impl NsqTransport {
 #[async_trait]
 impl Transport for NsqTransport {
     async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        self.publish_and_locate(publication).await.map(drop)
+    }
+
+    async fn publish_and_locate(&self, publication: Publication) -> Result<Option<Arc<str>>, PublishError> {
         let Publication {
             topic,
             mut bodies,
@@ -176,11 +207,11 @@ impl Transport for NsqTransport {
             None => pool,
         };
         match (bodies.pop(), bodies.is_empty(), delay) {
-            (Some(body), true, Some(delay)) => pool.publish_after(&topic, delay, body).await,
-            (Some(body), true, None) => pool.publish(&topic, body).await,
+            (Some(body), true, None) => pool.publish_and_locate(&topic, body).await.map(Some),
+            (Some(body), true, Some(delay)) => pool.publish_after(&topic, delay, body).await.map(|()| None),
             (last, _, _) => {
                 bodies.extend(last);
-                pool.publish_many(&topic, bodies).await
+                pool.publish_many(&topic, bodies).await.map(|()| None)
             }
         }
     }
@@ -219,6 +250,16 @@ impl Transport for NsqTransport {
         Ok(Subscription::new(Box::new(NsqSource(consumer))))
     }
 
+    async fn topics(&self) -> Result<BTreeSet<TopicName>, TopicsError> {
+        let Some(topics) = &self.topics else {
+            return Err(TopicsError::Unknowable);
+        };
+        topics
+            .ask()
+            .await
+            .map_err(|error| TopicsError::Failed(error.into()))
+    }
+
     async fn close(&self) {
         // With the last of those who follow them, the polling ends too.
         *self.nodes() = SubscribedNodes::Closed;
@@ -242,6 +283,10 @@ struct NsqSource(Consumer);
 impl Source for NsqSource {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
         self.0.poll_recv(cx).map(|delivery| delivery.map(unwrap_delivery))
+    }
+
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Arc<str>> {
+        self.0.poll_lost(cx)
     }
 
     async fn close(self: Box<Self>) {

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The header by which a call names the work that is to be done once.
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// Names and values that travel beside a payload, for what concerns every call alike: traces, tenants, tokens.
 ///
 /// Names are compared as they are, case included.

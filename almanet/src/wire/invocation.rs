@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     codec::{Codec, EncodeError},
     envelope::{self, EnvelopeError},
+    expires::Expires,
     headers::Headers,
     payload::Payload,
     scratch,
@@ -28,6 +29,8 @@ pub struct Invocation {
     pub reply_topic: Option<TopicName>,
     /// How long the caller waits, counted from when the message was published; `None` when it does not say.
     pub timeout: Option<Duration>,
+    /// Whether the caller takes [`Control`](super::Control) messages on its reply topic. All who write MessagePack do.
+    pub takes_control: bool,
     /// What travels beside the payload.
     pub headers: Headers,
     /// The argument. Its codec is that of the envelope.
@@ -35,7 +38,8 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// A call with this payload: from `caller_id`, with a new id, without a reply, a timeout and headers.
+    /// A call with this payload: from `caller_id`, with a new id, without a reply, a timeout and headers, by a caller
+    /// that takes control messages.
     pub fn new(caller_id: Id, payload: Payload) -> Self {
         let (id, headers) = (Id::random(), Headers::new());
         Self {
@@ -43,6 +47,7 @@ impl Invocation {
             caller_id,
             reply_topic: None,
             timeout: None,
+            takes_control: true,
             headers,
             payload,
         }
@@ -78,7 +83,9 @@ impl Invocation {
                 caller_id: self.caller_id,
                 payload: envelope::json_text(self.payload.bytes())?,
                 reply_topic,
+                expires: Expires(self.timeout),
                 timeout_ms,
+                control: self.takes_control,
                 headers: (!self.headers.is_empty()).then_some(&self.headers),
             }),
         }
@@ -99,6 +106,7 @@ impl Invocation {
                     parts.caller_id,
                     parts.reply_topic,
                     parts.timeout_ms,
+                    true,
                     parts.headers,
                     payload,
                 )
@@ -106,12 +114,14 @@ impl Invocation {
             Codec::Json => {
                 let parts: JsonInvocation<&RawValue, String, Headers> = serde_json::from_slice(body)?;
                 let payload = Payload::from_bytes(Codec::Json, envelope::json_payload(parts.payload)?);
+                let timeout_ms = parts.timeout_ms.or_else(|| parts.expiry_ms());
                 let headers = parts.headers.unwrap_or_default();
                 Self::assemble(
                     parts.id,
                     parts.caller_id,
                     &parts.reply_topic,
-                    parts.timeout_ms,
+                    timeout_ms,
+                    parts.control,
                     headers,
                     payload,
                 )
@@ -124,6 +134,7 @@ impl Invocation {
         caller_id: Id,
         reply_topic: &str,
         timeout_ms: Option<u64>,
+        takes_control: bool,
         headers: Headers,
         payload: Payload,
     ) -> Result<Self, EnvelopeError> {
@@ -139,6 +150,7 @@ impl Invocation {
             caller_id,
             reply_topic,
             timeout,
+            takes_control,
             headers,
             payload,
         })
@@ -185,15 +197,31 @@ impl<'de> Deserialize<'de> for Parts<'de> {
     }
 }
 
-/// The JSON envelope; the first four keys are the Python package's.
+/// The JSON envelope; the first five keys are the Python package's.
 #[derive(Serialize, Deserialize)]
 struct JsonInvocation<P, T, H> {
     id: Id,
     caller_id: Id,
     payload: P,
     reply_topic: T,
+    #[serde(default)]
+    expires: Expires,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
+    /// Whether the caller takes control messages. The Python package does not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    control: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<H>,
+}
+
+impl<P, H> JsonInvocation<P, String, H> {
+    /// How long the caller waits, as the Python package says it.
+    ///
+    /// Nobody waits for a call that wants no reply: the package writes 60 seconds there, however long it defers the call.
+    fn expiry_ms(&self) -> Option<u64> {
+        let Expires(timeout) = self.expires;
+        let timeout = timeout.filter(|_| !self.reply_topic.is_empty())?;
+        u64::try_from(timeout.as_millis()).ok()
+    }
 }

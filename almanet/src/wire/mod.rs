@@ -1,9 +1,12 @@
-//! What travels in the bodies of messages: payloads, and the envelopes of calls and replies.
+//! What travels in the bodies of messages: payloads, and the envelopes of calls, replies and events.
 //!
 //! docs/protocol.md describes the bytes.
 
 mod codec;
+mod control;
 mod envelope;
+mod event;
+mod expires;
 mod headers;
 mod invocation;
 mod payload;
@@ -11,8 +14,11 @@ mod reply;
 mod scratch;
 
 pub use codec::{Codec, DecodeError, EncodeError};
+pub use control::{Control, ControlKind};
 pub use envelope::EnvelopeError;
+pub use event::EventBody;
 pub use headers::Headers;
+pub(crate) use headers::IDEMPOTENCY_KEY;
 pub use invocation::Invocation;
 pub use payload::Payload;
 pub use reply::Reply;

@@ -1,5 +1,6 @@
 //! The targets, and valid inputs for each.
 
+mod broker;
 mod command;
 mod compressed;
 mod envelope;
@@ -10,6 +11,8 @@ mod name;
 mod pieces;
 mod runtime;
 
+pub use broker::{broker, http};
+pub(super) use broker::{broker_seeds, http_seeds};
 pub use command::{command, publish};
 pub(super) use command::{command_seeds, publish_seeds};
 pub use compressed::compressed;

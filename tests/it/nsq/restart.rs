@@ -7,16 +7,43 @@ use almanet_tests::proxy::{Cut, Proxy};
 
 use super::{MAX_IN_FLIGHT, consumer, load::Load, producer, unique_topic};
 
+const RESTARTS: usize = 3;
+
 /// These tests stop their broker, so they always have one of their own.
 async fn broker_at(address: SocketAddr) -> Broker {
-    Broker::start(BrokerConfig::default().tcp_address(address))
+    start(BrokerConfig::default(), address).await
+}
+
+async fn start(config: BrokerConfig, address: SocketAddr) -> Broker {
+    Broker::start(config.tcp_address(address))
         .await
         .expect("an embedded broker")
 }
 
 #[tokio::test]
+async fn with_a_data_path_every_confirmed_publish_is_consumed_over_restarts_under_load() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = BrokerConfig::default().data_path(directory.path());
+    let mut broker = start(config.clone(), ([127, 0, 0, 1], 0).into()).await;
+    let address = broker.tcp_addr();
+    let mut load = Load::new(unique_topic());
+    load.consume(consumer([address.to_string()], &load.topic).await);
+    load.publish(producer(address.to_string()).await);
+    load.goes_on(500).await;
+    for _ in 0..RESTARTS {
+        broker.stop().await.unwrap();
+        broker = start(config.clone(), address).await;
+        load.goes_on(500).await;
+    }
+    let balance = load.settle().await;
+    // What was delivered, and whose answer the stop has cut off.
+    balance.check("a broker with a data path", RESTARTS * MAX_IN_FLIGHT);
+    assert_eq!(balance.gone_with_a_broker, 0, "{balance}");
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_broker_that_is_restarted_under_load_loses_only_what_it_had_in_memory() {
-    const RESTARTS: usize = 3;
     let mut broker = broker_at(([127, 0, 0, 1], 0).into()).await;
     let address = broker.tcp_addr();
     let mut load = Load::new(unique_topic());
@@ -24,7 +51,7 @@ async fn a_broker_that_is_restarted_under_load_loses_only_what_it_had_in_memory(
     load.publish(producer(address.to_string()).await);
     load.goes_on(500).await;
     for _ in 0..RESTARTS {
-        broker.stop().await;
+        broker.stop().await.unwrap();
         broker = broker_at(address).await;
         load.brokers_were_replaced();
         load.goes_on(500).await;
@@ -49,7 +76,7 @@ async fn a_broker_that_is_replaced_by_another_is_left_for_it() {
     // Killed: no farewell, and nobody there for a while.
     proxy.refuse(true);
     proxy.cut(Cut::Reset);
-    first.stop().await;
+    first.stop().await.unwrap();
     proxy.until(|counts| counts.refused >= 3).await;
     proxy.point_to(second.tcp_addr().to_string());
     load.brokers_were_replaced();

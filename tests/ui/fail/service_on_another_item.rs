@@ -1,12 +1,6 @@
 use almanet::service;
 
 #[service(prepath = "net.example")]
-trait Greet {
-    #[procedure]
-    async fn greet(&self);
-}
-
-#[service(prepath = "net.example")]
 async fn greet() {}
 
 /// Greets.

@@ -79,10 +79,45 @@ impl Counter {
     }
 }
 
+/// A contract.
+#[service(prepath = "net.example.contract")]
+pub trait Greeter {
+    /// Greets.
+    #[procedure(timeout = "5s")]
+    async fn greet(&self, context: &Context, name: String) -> Result<String, GreetError>;
+
+    /// Adds.
+    #[procedure]
+    async fn add(&self, left: i64, #[serde(default)] right: i64) -> i64 {
+        left + right
+    }
+
+    /// Does nothing.
+    #[procedure]
+    async fn nothing() {}
+}
+
+impl Greeter for Counter {
+    async fn greet(&self, context: &Context, name: String) -> Result<String, GreetError> {
+        alone(context, name, 1).await
+    }
+}
+
+#[service(prepath = "net.example.private")]
+trait Private {
+    #[procedure]
+    async fn secret(&self, name: String);
+}
+
+impl Private for Counter {
+    async fn secret(&self, _: String) {}
+}
+
 #[allow(let_underscore_drop)]
 fn main() {
     let _ = arithmetic::service();
     let _ = Counter.into_service();
+    let _ = Greeter::into_service(Counter).merge(Private::into_service(Counter));
     let _ = alone::procedure();
     let _ = Joined { name: String::new() }.name;
     assert_eq!(private::URI, "net.example.private");

@@ -41,7 +41,28 @@ async fn r#match(r#type: String, mut count: usize) -> (String, usize) {
     (r#type, count)
 }
 
+#[service(prepath = "net.example.names")]
+trait Names {
+    #[procedure]
+    async fn state(&self, state: Payload, object: u8, field: Option<u8>) -> Result<Payload> {
+        let _ = (object, field);
+        Ok(state)
+    }
+
+    #[procedure]
+    async fn session(&self, r#type: u8, #[serde(rename = "self")] this: u8) -> u8 {
+        r#type + this
+    }
+
+    #[procedure]
+    async fn service(&self, service: Service) -> Service {
+        service
+    }
+}
+
 struct State;
+
+impl Names for State {}
 
 #[service(prepath = "net.example.state")]
 impl State {

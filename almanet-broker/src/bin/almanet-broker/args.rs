@@ -1,67 +1,26 @@
 //! The command line: nsqd's flags, in nsqd's spelling.
 
-use std::{
-    error::Error,
-    ffi::OsString,
-    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
-    time::Duration,
-};
+use std::ffi::OsString;
 
 use almanet_broker::BrokerConfig;
-use clap::Parser;
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, error::ErrorKind};
 
-#[cfg(feature = "tls")]
-use crate::security_args::TlsArgs;
 use crate::{
-    go_duration,
-    security_args::{AuthArgs, CompressionArgs},
+    absent::ABSENT,
+    flags::{FLAGS, Flag, Shape},
+    logging::LogLevel,
+    security::Security,
 };
 
-/// A broker for one machine that speaks NSQ's TCP protocol. Messages are kept in memory only.
-#[derive(Debug, Parser)]
-#[command(name = "almanet-broker", version, about)]
+const LOG_LEVEL: &str = "log-level";
+
+/// What the command line says.
+#[derive(Debug)]
 pub(crate) struct Args {
-    /// Address to listen on for NSQ clients
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4150", value_parser = address)]
-    tcp_address: SocketAddr,
-
-    /// Largest message in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
-    max_msg_size: usize,
-
-    /// Largest body of a command in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 5 * 1024 * 1024)]
-    max_body_size: usize,
-
-    /// Largest RDY count of a client
-    #[arg(long, value_name = "COUNT", default_value_t = 2500)]
-    max_rdy_count: u64,
-
-    /// Time after which an unanswered message is delivered again
-    #[arg(long, value_name = "DURATION", default_value = "1m0s", value_parser = go_duration::parse)]
-    msg_timeout: Duration,
-
-    /// Longest message timeout that a client may ask for
-    #[arg(long, value_name = "DURATION", default_value = "15m0s", value_parser = go_duration::parse)]
-    max_msg_timeout: Duration,
-
-    /// Longest delay of a requeued or deferred message
-    #[arg(long, value_name = "DURATION", default_value = "1h0m0s", value_parser = go_duration::parse)]
-    max_req_timeout: Duration,
-
-    /// Longest heartbeat interval that a client may ask for
-    #[arg(long, value_name = "DURATION", default_value = "1m0s", value_parser = go_duration::parse)]
-    max_heartbeat_interval: Duration,
-
-    #[command(flatten)]
-    compression: CompressionArgs,
-
-    #[command(flatten)]
-    auth: AuthArgs,
-
-    #[cfg(feature = "tls")]
-    #[command(flatten)]
-    tls: TlsArgs,
+    pub(crate) config: BrokerConfig,
+    pub(crate) security: Security,
+    /// `None` when the flag was not given.
+    pub(crate) log_level: Option<LogLevel>,
 }
 
 impl Args {
@@ -69,23 +28,89 @@ impl Args {
     pub(crate) fn from_command_line(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut line = line.into_iter();
         let program = line.next();
-        Self::try_parse_from(program.into_iter().chain(line.map(with_two_dashes)))
-    }
+        let mut command = command();
+        let matches =
+            command.try_get_matches_from_mut(program.into_iter().chain(line.map(with_two_dashes)))?;
 
-    pub(crate) fn into_config(self) -> Result<BrokerConfig, Box<dyn Error>> {
-        let config = BrokerConfig::default()
-            .tcp_address(self.tcp_address)
-            .max_message_size(self.max_msg_size)
-            .max_body_size(self.max_body_size)
-            .max_ready_count(self.max_rdy_count)
-            .message_timeout(self.msg_timeout)
-            .max_message_timeout(self.max_msg_timeout)
-            .max_requeue_timeout(self.max_req_timeout)
-            .max_heartbeat_interval(self.max_heartbeat_interval);
-        let config = self.auth.apply(self.compression.apply(config))?;
-        #[cfg(feature = "tls")]
-        let config = self.tls.apply(config)?;
-        Ok(config)
+        for (name, reason) in ABSENT {
+            if matches.contains_id(name) {
+                let text = format!("almanet-broker has no '--{name}': {reason}");
+                return Err(command.error(ErrorKind::UnknownArgument, text));
+            }
+        }
+        let mut config = BrokerConfig::default();
+        let mut security = Security::default();
+        for flag in FLAGS {
+            for text in values(&matches, flag.name) {
+                config = flag.apply.run(config, &mut security, text).map_err(|reason| {
+                    let text = format!(
+                        "invalid value '{text}' for '--{} <{}>': {reason}",
+                        flag.name, flag.value_name
+                    );
+                    command.error(ErrorKind::ValueValidation, text)
+                })?;
+            }
+        }
+        security
+            .check()
+            .map_err(|reason| command.error(ErrorKind::ArgumentConflict, reason))?;
+        let log_level = values(&matches, LOG_LEVEL).next().and_then(LogLevel::from_name);
+        Ok(Self {
+            config,
+            security,
+            log_level,
+        })
+    }
+}
+
+fn values<'a>(matches: &'a ArgMatches, name: &str) -> impl Iterator<Item = &'a str> {
+    let values = matches.get_many::<String>(name);
+    values.into_iter().flatten().map(String::as_str)
+}
+
+/// clap's command with all flags; those that are absent are known to it, but not shown.
+fn command() -> Command {
+    let absent = ABSENT.iter().map(|(name, _)| {
+        Arg::new(*name)
+            .long(*name)
+            .num_args(0..=1)
+            .default_missing_value("")
+            .hide(true)
+    });
+    Command::new("almanet-broker")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A broker for one machine that speaks NSQ's protocol, with nsqd's flags")
+        .after_help("Flags may have one dash or two. Durations are written as 500ms, 60s or 1h30m.")
+        .args_override_self(true)
+        .args(FLAGS.iter().map(arg))
+        .arg(
+            Arg::new(LOG_LEVEL)
+                .long(LOG_LEVEL)
+                .value_name("LEVEL")
+                .value_parser(PossibleValuesParser::new(LogLevel::NAMES))
+                .help("How much to log [default: info, or what RUST_LOG says]"),
+        )
+        .args(absent)
+}
+
+fn arg(flag: &Flag) -> Arg {
+    let mut arg = Arg::new(flag.name)
+        .long(flag.name)
+        .value_name(flag.value_name)
+        .help(flag.help);
+    if let Some(default) = flag.default {
+        arg = arg.default_value(default);
+    }
+    if flag.is_own {
+        arg = arg.help_heading("Beyond nsqd");
+    }
+    match flag.shape {
+        Shape::Single => arg,
+        Shape::Repeated => arg.action(ArgAction::Append),
+        Shape::Switch => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
     }
 }
 
@@ -99,26 +124,20 @@ fn with_two_dashes(argument: OsString) -> OsString {
     }
 }
 
-/// `host:port`, or `:port` for all interfaces.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    if let Some(port) = text.strip_prefix(':') {
-        let port = port
-            .parse()
-            .map_err(|error| format!("port {port:?} is no port number: {error}"))?;
-        return Ok((Ipv4Addr::UNSPECIFIED, port).into());
-    }
-    text.to_socket_addrs()
-        .map_err(|error| error.to_string())?
-        .next()
-        .ok_or_else(|| "the name has no address".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn args(line: &str) -> Result<Args, String> {
         Args::from_command_line(line.split(' ').map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    fn expect_config(line: &str, expected: BrokerConfig) {
+        let expected = expected.http_address(([127, 0, 0, 1], 4151).into());
+        let config = args(line).unwrap().config;
+        assert_eq!(format!("{config:?}"), format!("{expected:?}"), "{line}");
     }
 
     #[test]
@@ -127,20 +146,28 @@ mod tests {
             "broker --tcp-address=127.0.0.1:5000 --msg-timeout=1m30s",
             "broker -tcp-address=127.0.0.1:5000 -msg-timeout=1m30s",
             "broker --tcp-address 127.0.0.1:5000 -msg-timeout 1m30s",
+            "broker --msg-timeout=5s --tcp-address=127.0.0.1:5000 --msg-timeout=1m30s",
         ] {
-            let args = args(line).unwrap();
-            assert_eq!(args.tcp_address, ([127, 0, 0, 1], 5000).into(), "{line}");
-            assert_eq!(args.msg_timeout, Duration::from_secs(90), "{line}");
+            let expected = BrokerConfig::default()
+                .tcp_address(([127, 0, 0, 1], 5000).into())
+                .message_timeout(Duration::from_secs(90));
+            expect_config(line, expected);
         }
     }
 
     #[test]
-    fn without_flags_it_listens_on_nsqds_port() {
-        assert_eq!(args("broker").unwrap().tcp_address, ([127, 0, 0, 1], 4150).into());
-        assert_eq!(
-            args("broker --tcp-address=:4150").unwrap().tcp_address,
-            ([0, 0, 0, 0], 4150).into()
-        );
+    fn without_flags_it_listens_on_nsqds_ports() {
+        let nsqds = BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
+        expect_config("broker", nsqds);
+        let everywhere = BrokerConfig::default().tcp_address(([0, 0, 0, 0], 4150).into());
+        expect_config("broker --tcp-address=:4150", everywhere);
+    }
+
+    #[test]
+    fn http_can_be_left_out() {
+        let config = args("broker --http-address=").unwrap().config;
+        let expected = BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
+        assert_eq!(format!("{config:?}"), format!("{expected:?}"));
     }
 
     #[test]
@@ -151,10 +178,67 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_of_nsqd_that_is_absent_is_refused_with_the_reason() {
+        for line in [
+            "broker --mem-queue-size=100",
+            "broker -mem-queue-size 100 -msg-timeout=1s",
+        ] {
+            let error = args(line).unwrap_err();
+            assert!(error.contains("has no '--mem-queue-size': "), "{error}");
+            assert!(error.contains("--max-channel-depth"), "{error}");
+        }
+        let error = args("broker -statsd-mem-stats -msg-timeout=1s").unwrap_err();
+        assert!(error.contains("has no '--statsd-mem-stats': "), "{error}");
+    }
+
+    #[test]
     fn a_bad_value_is_refused_with_the_reason() {
         let error = args("broker --msg-timeout=soon").unwrap_err();
-        assert!(error.contains("soon"), "{error}");
+        assert!(error.contains("'soon' for '--msg-timeout <DURATION>'"), "{error}");
         let error = args("broker --tcp-address=:notaport").unwrap_err();
         assert!(error.contains("notaport"), "{error}");
+        let error = args("broker --max-memory=-1").unwrap_err();
+        assert!(error.contains("--max-memory"), "{error}");
+        let error = args("broker --log-level=loud").unwrap_err();
+        assert!(error.contains("debug, info, warn, error, fatal"), "{error}");
+    }
+
+    #[test]
+    fn a_switch_is_on_when_it_is_bare() {
+        let nsqds = || BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
+        for (line, snappy, deflate) in [
+            ("broker", true, true),
+            ("broker --snappy=false", false, true),
+            ("broker -snappy --deflate=0 --msg-timeout 1m", true, false),
+            ("broker --snappy=f --snappy", true, true),
+        ] {
+            expect_config(line, nsqds().snappy(snappy).deflate(deflate));
+        }
+        assert!(
+            args("broker --snappy=maybe")
+                .unwrap_err()
+                .contains("true or false")
+        );
+        expect_config("broker --max-deflate-level=9", nsqds().max_deflate_level(9));
+        assert!(
+            args("broker --max-deflate-level=10")
+                .unwrap_err()
+                .contains("1..=9")
+        );
+    }
+
+    #[test]
+    fn the_help_names_every_flag_and_no_absent_one() {
+        let help = args("broker -help").unwrap_err();
+        for flag in FLAGS {
+            assert!(
+                help.contains(&format!("--{}", flag.name)),
+                "{} is not in {help}",
+                flag.name
+            );
+        }
+        for (name, _) in ABSENT {
+            assert!(!help.contains(&format!("--{name} ")), "{name} is in {help}");
+        }
     }
 }

@@ -1,17 +1,20 @@
 //! `almanet-broker`: the broker as a program, with nsqd's flags.
 
+mod absent;
 mod args;
+mod flags;
 mod go_duration;
-mod security_args;
+mod logging;
+mod security;
+mod value;
 
 use std::{
     error::Error,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
 use almanet_broker::Broker;
-use tracing_subscriber::EnvFilter;
 
 use crate::args::Args;
 
@@ -28,12 +31,7 @@ fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    logging::start(args.log_level);
 
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,11 +49,17 @@ fn run() -> ExitCode {
 #[tokio::main]
 async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     let signal = stop_signal()?;
-    let broker = Broker::start(args.into_config()?).await?;
-    tracing::info!("messages are kept in memory only: what is not consumed is lost when this program ends");
+    let config = args.security.apply(args.config)?;
+    let is_kept = config.keeps_messages();
+    let broker = Broker::start(config).await?;
+    if !is_kept {
+        tracing::info!(
+            "without --data-path, messages are kept in memory only: what is not consumed is lost when this program ends"
+        );
+    }
     signal.await;
     tracing::info!("stopping");
-    broker.stop().await;
+    broker.stop().await?;
     Ok(())
 }
 

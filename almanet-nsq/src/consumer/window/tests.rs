@@ -68,7 +68,7 @@ fn it_grows_while_messages_queue_but_not_for_ever() {
         load.full(QUIET / 2, 2 * LONG_DELAY);
         widths.push(load.window.width());
     }
-    assert_eq!(widths.get(..6), Some(&[1, 1, 1, 2, 4, 8][..]));
+    assert_eq!(widths.get(..6), Some(&[1, 1, 2, 4, 8, 16][..]));
     assert_eq!(widths.last(), Some(&WIDEST));
 }
 

@@ -10,13 +10,13 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{sync::Notify, time::Instant};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{config::ProducerPoolConfig, health::Health};
 use crate::{
     connection::{ConnectionChange, ConnectionRole},
     error::{ConnectError, PublishError},
-    producer::Producer,
+    producer::{Producer, publisher::Attempt},
 };
 
 /// A node of a pool as it is now.
@@ -74,17 +74,13 @@ impl Members {
         let attempts = addresses.into_iter().map(|address| {
             Producer::attempt(address, self.config.producer.clone(), Arc::clone(&self.changed))
         });
-        let (producers, errors): (Vec<_>, Vec<_>) = join_all(attempts).await.into_iter().unzip();
-        let errors: Vec<ConnectError> = errors.into_iter().flatten().collect();
-        if errors.len() == producers.len() {
-            return Err(errors);
+        let attempts = join_all(attempts).await;
+        if !attempts.iter().any(Attempt::is_connected) {
+            return Err(attempts.into_iter().filter_map(Attempt::into_error).collect());
         }
-        for error in &errors {
-            warn!(%error, "a node cannot be reached, it is tried again in the background");
-        }
-        let members = producers
+        let members = attempts
             .into_iter()
-            .map(|producer| Arc::new(self.member(producer, Duration::ZERO)));
+            .map(|attempt| Arc::new(self.member(attempt.keep(), Duration::ZERO)));
         self.write(|nodes| nodes.extend(members));
         Ok(())
     }
@@ -101,7 +97,7 @@ impl Members {
         let known: Vec<Arc<str>> = self
             .read()
             .iter()
-            .map(|node| Arc::clone(node.producer.shared_address()))
+            .map(|node| Arc::clone(node.producer.node()))
             .collect();
         let settled = self.now().saturating_add(self.config.settling_time);
         let found: Vec<Arc<Member>> = addresses
@@ -117,13 +113,13 @@ impl Members {
             })
             .collect();
         let gone = self.write(|nodes| {
-            let is_gone = |node: &mut Arc<Member>| !addresses.contains(node.producer.shared_address());
+            let is_gone = |node: &mut Arc<Member>| !addresses.contains(node.producer.node());
             let gone: Vec<_> = nodes.extract_if(.., is_gone).collect();
             nodes.extend(found);
             gone
         });
         for node in &gone {
-            let address = node.producer.shared_address();
+            let address = node.producer.node();
             info!(%address, "no longer publishing to a node that is not listed");
             self.tell(address, ConnectionChange::LetGo);
         }
@@ -182,7 +178,7 @@ impl Members {
         let now = self.now();
         let nodes = self.read();
         let shown = nodes.iter().map(|node| PoolNode {
-            address: Arc::clone(node.producer.shared_address()),
+            address: Arc::clone(node.producer.node()),
             is_connected: node.producer.is_connected(),
             is_avoided: node.health.is_avoided(now),
         });

@@ -193,6 +193,20 @@ impl ProducerPool {
     ///
     /// A publish whose future is dropped before it was written is never sent. Later than that it cannot be undone.
     pub async fn publish(&self, topic: &TopicName, body: Bytes) -> Result<(), PublishError> {
+        self.publish_and_locate(topic, body).await.map(drop)
+    }
+
+    /// As [`publish`](Self::publish); returns the address of the node whose broker took the message in, as it was given
+    /// or found.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    pub async fn publish_and_locate(&self, topic: &TopicName, body: Bytes) -> Result<Arc<str>, PublishError> {
         self.submit(topic, Content::one(topic, body, self.limits())?)
             .await
     }
@@ -209,6 +223,7 @@ impl ProducerPool {
     pub async fn publish_many(&self, topic: &TopicName, bodies: Vec<Bytes>) -> Result<(), PublishError> {
         self.submit(topic, Content::many(topic, bodies, self.limits())?)
             .await
+            .map(drop)
     }
 
     /// Publishes one message that is delivered after `delay`, counted in whole milliseconds; resolves when a broker
@@ -230,7 +245,7 @@ impl ProducerPool {
         body: Bytes,
     ) -> Result<(), PublishError> {
         let content = Content::deferred(topic, delay, body, self.limits())?;
-        self.submit(topic, content).await
+        self.submit(topic, content).await.map(drop)
     }
 
     /// Takes no further publishes, waits until each that is under way is confirmed or has failed, and closes the
@@ -256,7 +271,7 @@ impl ProducerPool {
         &self.shared.config.producer.connection
     }
 
-    async fn submit(&self, topic: &TopicName, content: Content) -> Result<(), PublishError> {
+    async fn submit(&self, topic: &TopicName, content: Content) -> Result<Arc<str>, PublishError> {
         let shared = &*self.shared;
         // Closing waits for whoever has this, so it is taken before the question whether that has begun.
         let _under_way = shared.publishes.token();

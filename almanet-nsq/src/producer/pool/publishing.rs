@@ -28,8 +28,9 @@ pub(super) struct Publishing<'a> {
 }
 
 impl Publishing<'_> {
-    /// Tries nodes until one confirms, the time is over, or what failed must not be tried again.
-    pub(super) async fn run(mut self, content: Content) -> Result<(), PublishError> {
+    /// Tries nodes until one confirms, the time is over, or what failed must not be tried again. Returns the one that
+    /// confirmed.
+    pub(super) async fn run(mut self, content: Content) -> Result<Arc<str>, PublishError> {
         loop {
             let Some(node) = self.node().await else {
                 return Err(self.failure());
@@ -46,7 +47,7 @@ impl Publishing<'_> {
                     self.remember(&node, error);
                     return Err(self.failure());
                 }
-                settled => return settled,
+                settled => return settled.map(|()| Arc::clone(node.producer.node())),
             }
             self.term.is_whole = false;
         }

@@ -1,7 +1,7 @@
 //! Topics and channels, without tasks and without a clock: whoever looks says what time it is.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     task::Waker,
     time::Duration,
 };
@@ -62,6 +62,11 @@ pub(super) enum Next {
 }
 
 impl Topics {
+    /// The topics that there are.
+    pub(super) fn names(&self) -> BTreeSet<TopicName> {
+        self.topics.keys().cloned().collect()
+    }
+
     pub(super) fn publish(&mut self, name: &TopicName, bodies: Vec<Bytes>, delay: Duration, now: Instant) {
         let topic = self.topics.entry(name.clone()).or_default();
         for body in bodies {

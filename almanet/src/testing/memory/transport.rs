@@ -1,6 +1,7 @@
 //! The broker in memory, and the transport to it.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     future::Future,
     pin::Pin,
@@ -20,7 +21,7 @@ use tokio_util::{
 use super::queue::{Message, Next, Run, Topics, after};
 use crate::transport::{
     Acknowledge, AnswerError, ChannelName, Delivery, MessageId, Publication, PublishError, Source,
-    SubscribeError, SubscribeOptions, Subscription, TopicName, Transport,
+    SubscribeError, SubscribeOptions, Subscription, TopicName, TopicsError, Transport,
 };
 
 /// nsqd's default.
@@ -123,6 +124,10 @@ impl Transport for MemoryTransport {
             closed: Box::pin(self.closed.clone().cancelled_owned()),
             unanswered: TaskTracker::new(),
         })))
+    }
+
+    async fn topics(&self) -> Result<BTreeSet<TopicName>, TopicsError> {
+        Ok(self.broker.lock().names())
     }
 
     async fn close(&self) {

@@ -1,5 +1,7 @@
 //! The rules of a channel, with a clock that the test moves.
 
+mod control;
+
 use bytes::Bytes;
 
 use super::*;
@@ -25,6 +27,8 @@ impl Outlet for Recorder {
         }
         self.answer
     }
+
+    fn end(&mut self) {}
 }
 
 pub(super) fn message(number: u64) -> Message {

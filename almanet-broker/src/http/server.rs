@@ -1,0 +1,121 @@
+//! Accepts HTTP clients, up to the limit, and gives none of them time without end.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{api::Api, routes::routes};
+
+/// How long a connection may go without the whole head of a request, from its beginning or its last answer.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may read nothing of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the head of a request may take, in bytes.
+const MAX_HEADER_SIZE: usize = 64 * 1024;
+
+/// How many clients at a time are told that there are too many; further ones are closed without a word.
+const MAX_REFUSALS: usize = 64;
+
+/// How long a request may take to end when the broker stops, and a refused client to take its answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long to wait when no client can be accepted: most likely the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts clients until `stopped`; each is served by a task of `tasks`.
+pub(crate) async fn run(
+    listener: TcpListener,
+    api: Arc<Api>,
+    tasks: TaskTracker,
+    stopped: CancellationToken,
+) {
+    let limit = api.config.max_http_connections;
+    let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+    let routes = routes(api);
+    loop {
+        let accepted = tokio::select! {
+            () = stopped.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::error!(%error, "cannot accept an HTTP connection");
+                tokio::select! {
+                    () = stopped.cancelled() => return,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => continue,
+                }
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::debug!("refusing an HTTP connection: max_http_connections is {limit}");
+            if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+                tasks.spawn(async move {
+                    let _ = timeout(LINGER, turn_away(stream)).await;
+                    drop(place);
+                });
+            }
+            continue;
+        };
+        let served = serve(stream, routes.clone(), stopped.child_token());
+        tasks.spawn(async move {
+            served.await;
+            drop(place);
+        });
+    }
+}
+
+/// Tells a client that there are too many.
+async fn turn_away(mut stream: TcpStream) {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    if stream.write_all(ANSWER).await.is_err() || stream.shutdown().await.is_err() {
+        return;
+    }
+    // Closing with an unread request would reset the connection, and the reset destroys the answer.
+    let mut buffer = [0; 1024];
+    while let Ok(1..) = stream.read(&mut buffer).await {}
+}
+
+/// Serves one connection until either side ends it, or `stopped`.
+async fn serve(stream: TcpStream, routes: Router, stopped: CancellationToken) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEADER_SIZE)
+            .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes))
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = stopped.cancelled() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            timeout(LINGER, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "HTTP connection ends");
+    }
+}

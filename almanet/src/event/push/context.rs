@@ -1,0 +1,110 @@
+//! What a handler can learn about the event that it is given.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use almanet_nsq::{ChannelName, MessageId, TopicName};
+use tokio_util::sync::CancellationToken;
+
+use crate::{session::Session, wire::Headers};
+
+/// The circumstances of one event, given to a handler that asks for them. Cheap to clone.
+///
+/// ```
+/// use almanet::{EventContext, consumer};
+///
+/// /// Says how it goes.
+/// #[consumer(topic = "net.example.joined", channel = "mailer")]
+/// async fn welcome(context: EventContext, name: String) {
+///     println!("{name} joined, attempt {}", context.attempt());
+/// }
+/// ```
+#[derive(Clone)]
+pub struct EventContext {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) session: Session,
+    pub(super) topic: TopicName,
+    pub(super) channel: ChannelName,
+    pub(super) id: MessageId,
+    pub(super) node: Arc<str>,
+    pub(super) published: SystemTime,
+    pub(super) headers: Headers,
+    pub(super) attempt: u32,
+    pub(super) last_attempt: bool,
+    pub(super) cancellation: CancellationToken,
+}
+
+impl EventContext {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The session that consumes, for calls and events of its own.
+    pub fn session(&self) -> &Session {
+        &self.shared.session
+    }
+
+    /// The topic that the event was published to.
+    pub fn topic(&self) -> &TopicName {
+        &self.shared.topic
+    }
+
+    /// The channel that it is consumed on.
+    pub fn channel(&self) -> &ChannelName {
+        &self.shared.channel
+    }
+
+    /// The broker's name for the message. It stays the same when the message is delivered again by the same node; a
+    /// replayed dead letter and a duplicate from another node have another.
+    pub fn message_id(&self) -> MessageId {
+        self.shared.id
+    }
+
+    /// The node that delivered the message.
+    pub fn node(&self) -> &str {
+        &self.shared.node
+    }
+
+    /// When the broker took the message in, by its clock.
+    pub fn published(&self) -> SystemTime {
+        self.shared.published
+    }
+
+    /// What travelled beside the event. Almanet's own begin with `almanet-`.
+    pub fn headers(&self) -> &Headers {
+        &self.shared.headers
+    }
+
+    /// How often the event has been handled, this time included. Above 1, an earlier attempt may have done some of the
+    /// work.
+    pub fn attempt(&self) -> u32 {
+        self.shared.attempt
+    }
+
+    /// Whether the event goes to the dead letters if it fails now.
+    pub fn is_last_attempt(&self) -> bool {
+        self.shared.last_attempt
+    }
+
+    /// Fires when the attempt is given up: its time is up, or the service is cut off. The handler's future is dropped
+    /// then, so only what it has spawned needs to look.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.shared.cancellation
+    }
+}
+
+impl fmt::Debug for EventContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventContext")
+            .field("topic", &self.shared.topic)
+            .field("channel", &self.shared.channel)
+            .field("id", &self.shared.id)
+            .field("headers", &self.shared.headers)
+            .field("attempt", &self.shared.attempt)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,243 @@
+//! From an event to its answer.
+
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use almanet_nsq::TopicName;
+use futures_util::FutureExt;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    consumer::Handler,
+    context::{self, EventContext},
+};
+use crate::{
+    event::{
+        dead_letter::{Burial, Reason},
+        failure::{Failure, FailureKind},
+        incoming::{Entrance, Incoming, answered, published},
+        retry::{EventRetry, Place},
+        topics::CheckedTopics,
+    },
+    session::Session,
+    transport::{Delivery, Subscription},
+    wire::{EventBody, Payload},
+};
+
+/// What handles the events of one consumer.
+pub(super) struct Worker {
+    pub(super) session: Session,
+    pub(super) entrance: Entrance,
+    pub(super) topics: CheckedTopics,
+    pub(super) handler: Handler,
+    pub(super) concurrency: Arc<Semaphore>,
+    pub(super) max_attempts: u32,
+    pub(super) retry: EventRetry,
+    pub(super) timeout: Option<Duration>,
+    pub(super) grace: Duration,
+}
+
+impl Worker {
+    /// Handles what arrives until it is stopped, then drains.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut subscription: Subscription,
+        stop: CancellationToken,
+        abort: CancellationToken,
+    ) {
+        let running = TaskTracker::new();
+        while let Some((delivery, permit)) = self.next(&mut subscription, &stop).await {
+            let Some(event) = self.entrance.admit(delivery) else {
+                continue;
+            };
+            let (worker, abort) = (Arc::clone(&self), abort.clone());
+            running.spawn(async move {
+                worker.handle(event, &abort).await;
+                drop(permit);
+            });
+        }
+        self.drain(subscription, running, &abort).await;
+        tracing::info!(topic = %self.topics, channel = %self.entrance.channel, "stopped");
+    }
+
+    async fn next(
+        &self,
+        subscription: &mut Subscription,
+        stop: &CancellationToken,
+    ) -> Option<(Delivery, OwnedSemaphorePermit)> {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            next = async {
+                let permit = Arc::clone(&self.concurrency).acquire_owned().await.ok()?;
+                Some((subscription.recv().await?, permit))
+            } => next,
+        }
+    }
+
+    /// Closing requeues what was not started and waits for the answers of what runs.
+    async fn drain(&self, subscription: Subscription, running: TaskTracker, abort: &CancellationToken) {
+        running.close();
+        let mut ended = std::pin::pin!(async {
+            subscription.close().await;
+            running.wait().await;
+        });
+        tokio::select! {
+            () = &mut ended => return,
+            () = sleep(self.grace) => {}
+        }
+        tracing::warn!(
+            topic = %self.topics,
+            channel = %self.entrance.channel,
+            events = running.len(),
+            "events are still handled after {:?}: they are dropped and requeued", self.grace,
+        );
+        abort.cancel();
+        ended.await;
+    }
+
+    /// Handles one event and answers its message. Where it is dropped unanswered, it is delivered again at once.
+    async fn handle(&self, event: Incoming, abort: &CancellationToken) {
+        let id = event.delivery.id;
+        let max_deferral = self.session.max_deferral();
+        let attempt = match self.retry.place(event.attempts, id, max_deferral) {
+            Place::Run(attempt) => attempt,
+            Place::Wait(rest) => return answered(event.delivery.requeue(rest.min(max_deferral))),
+        };
+        let Some(topic) = self.topics.of_message(event.delivery.topic.as_deref()) else {
+            return;
+        };
+        let EventBody { headers, payload } = match &event.body {
+            Ok(body) => body.clone(),
+            Err(error) => {
+                let failure = Failure::undecodable(error);
+                return self.failed(event, &topic, attempt, &failure).await;
+            }
+        };
+        if attempt > self.max_attempts {
+            let failure = Failure::retry(
+                "it was delivered more often than it may be handled: its consumers died with it, or could not put it aside",
+            );
+            return self.failed(event, &topic, self.max_attempts, &failure).await;
+        }
+        let cancellation = CancellationToken::new();
+        let cancel_on_return = cancellation.clone().drop_guard();
+        let published = SystemTime::UNIX_EPOCH.checked_add(published(&event.delivery));
+        let context = EventContext::new(context::Shared {
+            session: self.session.clone(),
+            topic: topic.clone(),
+            channel: self.entrance.channel.clone(),
+            id,
+            node: Arc::clone(&event.delivery.node),
+            published: published.unwrap_or(SystemTime::UNIX_EPOCH),
+            headers,
+            attempt,
+            last_attempt: attempt >= self.max_attempts,
+            cancellation,
+        });
+        let outcome = self.attempt(context, payload, &event.delivery, abort).await;
+        drop(cancel_on_return);
+        match outcome {
+            // The service is cut off.
+            None => {}
+            Some(Ok(())) => answered(event.delivery.finish()),
+            Some(Err(failure)) => self.failed(event, &topic, attempt, &failure).await,
+        }
+    }
+
+    /// Runs the handler, and keeps the message from being delivered to others meanwhile; `None` when it is cut off.
+    async fn attempt(
+        &self,
+        context: EventContext,
+        payload: Payload,
+        delivery: &Delivery,
+        abort: &CancellationToken,
+    ) -> Option<Result<(), Failure>> {
+        // The handler itself may panic before there is a future.
+        let running = AssertUnwindSafe(async { (self.handler)(context, payload).await }).catch_unwind();
+        let mut running = std::pin::pin!(running);
+        let started = Instant::now();
+        let ends_at = self.timeout.and_then(|timeout| started.checked_add(timeout));
+        let touch_every = (delivery.message_timeout / 3).max(Duration::from_millis(1));
+        let mut touch_at = started + touch_every;
+        loop {
+            let wake_at = ends_at.map_or(touch_at, |ends_at| ends_at.min(touch_at));
+            tokio::select! {
+                biased;
+                outcome = &mut running => {
+                    return Some(outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))));
+                }
+                () = abort.cancelled() => return None,
+                () = sleep_until(wake_at) => {
+                    if let (Some(ends_at), Some(timeout)) = (ends_at, self.timeout)
+                        && ends_at <= Instant::now()
+                    {
+                        return Some(Err(Failure::retry(format_args!("it took longer than {timeout:?}"))));
+                    }
+                    // When the connection is gone the broker delivers the message again, touched or not.
+                    let _ = delivery.touch();
+                    touch_at += touch_every;
+                }
+            }
+        }
+    }
+
+    /// Defers the event, or puts it aside.
+    async fn failed(&self, event: Incoming, topic: &TopicName, attempt: u32, failure: &Failure) {
+        let reason = match failure.kind {
+            FailureKind::Permanent => Some(Reason::Permanent),
+            FailureKind::Undecodable => Some(Reason::Undecodable),
+            FailureKind::Retry | FailureKind::RetryAfter(_) => {
+                (attempt >= self.max_attempts).then_some(Reason::Attempts)
+            }
+        };
+        let (channel, error) = (&self.entrance.channel, failure.message());
+        let delay = match failure.kind {
+            FailureKind::RetryAfter(delay) => delay,
+            _ => self.retry.delay(attempt, event.delivery.id),
+        };
+        let delay = delay.min(self.session.max_deferral());
+        let (message, node) = (event.delivery.id, Arc::clone(&event.delivery.node));
+        if let Some(reason) = reason {
+            let burial = Burial {
+                topic,
+                channel,
+                reason,
+                error,
+                attempts: attempt,
+            };
+            match burial.publish(&self.session, &event).await {
+                Ok(()) => {
+                    tracing::warn!(%topic, %channel, %message, %node, %reason, attempt, error, "an event is a dead letter");
+                    return answered(event.delivery.finish());
+                }
+                Err(refused) => {
+                    tracing::error!(
+                        %topic, %channel, %message, %node, error = &refused as &dyn std::error::Error,
+                        "an event cannot be put aside: it stays, and comes again in {delay:?}",
+                    );
+                }
+            }
+        } else {
+            tracing::warn!(%topic, %channel, %message, %node, attempt, error, "an event failed: it comes again in {delay:?}");
+        }
+        answered(event.delivery.requeue(delay));
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Failure::retry(format_args!("the handler panicked: {message}"))
+}

@@ -1,0 +1,134 @@
+//! What services answer.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{id::Id, service::Schemas};
+
+/// A service that runs: one start of one program.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Instance {
+    /// The name of the service ([`Service::name`](crate::Service::name)).
+    pub service: String,
+    /// Its version ([`Service::version`](crate::Service::version)); empty when it has none.
+    pub version: String,
+    /// This start of it.
+    pub id: Id,
+    /// The session that serves it.
+    pub session: Id,
+}
+
+/// What a service is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct InstanceInfo {
+    /// Who answers.
+    pub instance: Instance,
+    /// What the service is for, for people.
+    pub description: String,
+    /// The number of its process, on its machine.
+    pub process: u32,
+    /// The version of the library that serves it.
+    pub almanet: String,
+    /// For how many milliseconds it has been running.
+    pub uptime_ms: u64,
+    /// Whether it is about to end: it takes no new calls.
+    pub stopping: bool,
+    /// Its procedures, without those that are hidden.
+    pub procedures: Vec<ProcedureInfo>,
+}
+
+/// What has been said of a procedure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcedureInfo {
+    /// The name by which it is called.
+    pub uri: String,
+    /// The channel that its instances share.
+    pub channel: String,
+    /// What it does, for people.
+    pub description: String,
+    /// Words by which tools can group procedures.
+    pub tags: Vec<String>,
+    /// How many milliseconds one run may take; `None` for as long as the caller waits.
+    pub timeout_ms: Option<u64>,
+    /// The most calls that run at once in this instance.
+    pub concurrency: u64,
+    /// Whether running twice does no more than running once.
+    pub idempotent: bool,
+}
+
+/// How a service does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct InstanceStats {
+    /// Who answers.
+    pub instance: Instance,
+    /// For how many milliseconds it has been running; the counts are of that time.
+    pub uptime_ms: u64,
+    /// Its procedures, without those that are hidden.
+    pub procedures: Vec<ProcedureStats>,
+}
+
+/// The counts of one procedure in one instance, since it started.
+///
+/// Times are those of the runs that had an answer, from when the call was taken in to when its answer was there. They are
+/// rounded up by at most a sixteenth.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcedureStats {
+    /// The name by which it is called.
+    pub uri: String,
+    /// Runs that were begun. A call that is delivered again runs again.
+    pub calls: u64,
+    /// Runs that are under way.
+    pub in_flight: u64,
+    /// Runs that ended in a value or an error.
+    pub answered: u64,
+    /// Those of them that ended in an error, by its name. After 64 names, the others count as `(other)`.
+    pub errors: BTreeMap<String, u64>,
+    /// Calls whose caller waited no more when they came, so that they were not run.
+    pub expired: u64,
+    /// Runs that were dropped: their caller waited no more, or the service ended.
+    pub given_up: u64,
+    /// Messages that were no calls.
+    pub malformed: u64,
+    /// The mean time in microseconds.
+    pub mean_us: u64,
+    /// The time that half of the runs were within, in microseconds.
+    pub p50_us: u64,
+    /// The time that nine of ten runs were within, in microseconds.
+    pub p90_us: u64,
+    /// The time that 99 of 100 runs were within, in microseconds.
+    pub p99_us: u64,
+    /// The longest time, in microseconds.
+    pub max_us: u64,
+}
+
+impl ProcedureStats {
+    /// The runs that ended in an error, of any name.
+    pub fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+}
+
+/// What one procedure takes and returns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcedureSchema {
+    /// Who answers.
+    pub instance: Instance,
+    /// The name by which it is called.
+    pub uri: String,
+    /// What it does, for people.
+    pub description: String,
+    /// The schemas.
+    pub schemas: Schemas,
+}
+
+/// A time for people and for other languages.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

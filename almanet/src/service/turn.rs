@@ -1,0 +1,107 @@
+//! Whose turn it is: calls that run, that wait for one of those to end, and that are too many.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::transport::{Delivery, Subscription};
+
+/// How many calls may be received beyond those that run and wait, to be refused.
+const REFUSALS: usize = 64;
+
+/// The room for the calls of one procedure.
+#[derive(Debug)]
+pub(super) struct Room {
+    running: Arc<Semaphore>,
+    /// `None` where calls wait in the broker.
+    waiting: Option<Arc<Semaphore>>,
+    longest_wait: Option<Duration>,
+}
+
+/// What is to be done with a call that has come.
+pub(super) enum Turn {
+    Runs(OwnedSemaphorePermit),
+    /// It has a place among those that wait.
+    Waits(OwnedSemaphorePermit),
+    TooMany,
+}
+
+/// What became of a call that waited.
+pub(super) enum Waited {
+    Runs(OwnedSemaphorePermit),
+    TooLong,
+    /// The service stops.
+    Stopped,
+}
+
+impl Room {
+    pub(super) fn new(concurrency: usize, queue: Option<usize>, longest_wait: Option<Duration>) -> Self {
+        let places = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        Self {
+            running: places(concurrency),
+            waiting: queue.map(places),
+            longest_wait,
+        }
+    }
+
+    /// How many messages the broker may have out.
+    pub(super) fn max_in_flight(concurrency: usize, queue: Option<usize>) -> usize {
+        match queue {
+            Some(queue) => concurrency.saturating_add(queue).saturating_add(REFUSALS),
+            None => concurrency,
+        }
+    }
+
+    /// The next call, when there is something to be done with it; `None` when the subscription has ended.
+    pub(super) async fn next(&self, subscription: &mut Subscription) -> Option<(Delivery, Turn)> {
+        let Some(waiting) = &self.waiting else {
+            let permit = Arc::clone(&self.running).acquire_owned().await.ok()?;
+            return Some((subscription.recv().await?, Turn::Runs(permit)));
+        };
+        let delivery = subscription.recv().await?;
+        let turn = match Arc::clone(&self.running).try_acquire_owned() {
+            Ok(permit) => Turn::Runs(permit),
+            Err(_) => Arc::clone(waiting)
+                .try_acquire_owned()
+                .map_or(Turn::TooMany, Turn::Waits),
+        };
+        Some((delivery, turn))
+    }
+
+    /// Waits for a running call to end. The message is kept from being delivered to others meanwhile.
+    pub(super) async fn wait(
+        &self,
+        delivery: &Delivery,
+        place: OwnedSemaphorePermit,
+        stop: &CancellationToken,
+    ) -> Waited {
+        let begun = Instant::now();
+        let until = self.longest_wait.and_then(|longest| begun.checked_add(longest));
+        let touch_every = delivery.message_timeout / 3;
+        let mut touch_at = begun + touch_every;
+        let mut turn = std::pin::pin!(Arc::clone(&self.running).acquire_owned());
+        loop {
+            let wake_at = until.map_or(touch_at, |until| until.min(touch_at));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Waited::Stopped,
+                permit = &mut turn => {
+                    drop(place);
+                    return permit.map_or(Waited::Stopped, Waited::Runs);
+                }
+                () = sleep_until(wake_at) => {
+                    if until.is_some_and(|until| until <= Instant::now()) {
+                        return Waited::TooLong;
+                    }
+                    // When the connection is gone the broker delivers the message again, touched or not.
+                    let _ = delivery.touch();
+                    touch_at += touch_every;
+                }
+            }
+        }
+    }
+}

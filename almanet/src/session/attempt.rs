@@ -1,0 +1,181 @@
+//! One call without its types: sent once, or again as its retry policy says.
+
+use std::{future::pending, mem, pin::pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::{pending::Answer, retry::Retry, shared::Session};
+use crate::{
+    error::{CallError, OVERLOADED, RpcError},
+    id::Id,
+    transport::{Publication, PublishError, SubscribeError},
+    uri::Uri,
+    wire::{EncodeError, Headers, Invocation, Payload, Reply},
+};
+
+/// What is sent. Few things live while it waits: there is a future of it for each call under way.
+#[derive(Clone)]
+pub(super) struct Request {
+    pub(super) session: Session,
+    pub(super) timeout: Duration,
+    pub(super) headers: Headers,
+    pub(super) payload: Payload,
+}
+
+/// Why there is no reply.
+pub(super) enum Failed {
+    Encode(EncodeError),
+    Subscribe(SubscribeError),
+    Publish(PublishError),
+    Disconnected(Arc<str>),
+    TimedOut,
+    Cancelled,
+    SessionLeft,
+}
+
+impl Failed {
+    pub(super) fn into_error<E: RpcError>(self, procedure: Uri, started: Instant) -> CallError<E> {
+        match self {
+            Self::Encode(source) => CallError::Encode { procedure, source },
+            Self::Subscribe(source) => CallError::Subscribe { procedure, source },
+            Self::Publish(source) => CallError::Publish { procedure, source },
+            Self::Disconnected(node) => CallError::Disconnected { procedure, node },
+            Self::TimedOut => CallError::Timeout {
+                procedure,
+                waited: started.elapsed(),
+            },
+            Self::Cancelled => CallError::Cancelled { procedure },
+            Self::SessionLeft => CallError::SessionLeft,
+        }
+    }
+
+    /// Whether sending again can help. What may have run is only sent again if that does no harm.
+    fn is_worth_another(&self, idempotent: bool) -> bool {
+        match self {
+            Self::Publish(error) if error.may_have_happened() => idempotent,
+            Self::Publish(
+                PublishError::NotSent { .. } | PublishError::NoNode { .. } | PublishError::AllFailed(_),
+            ) => true,
+            Self::Disconnected(_) | Self::TimedOut => idempotent,
+            Self::Encode(_) | Self::Subscribe(_) | Self::Publish(_) | Self::Cancelled | Self::SessionLeft => {
+                false
+            }
+        }
+    }
+}
+
+impl Request {
+    /// Sends the invocation and waits for its reply, until `deadline` where there is one. What was to be sent is gone
+    /// then.
+    pub(super) async fn exchange_until(
+        &mut self,
+        procedure: &Uri,
+        deadline: Option<Instant>,
+    ) -> Result<Reply, Failed> {
+        // One place for it: a future of its own for each way would be a part of every call's.
+        let exchange = pin!(self.exchange(procedure));
+        let expired = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            reply = exchange => reply,
+            () = expired => Err(Failed::TimedOut),
+        }
+    }
+
+    async fn exchange(&mut self, procedure: &Uri) -> Result<Reply, Failed> {
+        let shared = Arc::clone(&self.session.shared);
+        let id = Id::random();
+        let mut pending = shared.pending.enter(id).ok_or(Failed::SessionLeft)?;
+        if !shared.inbox.initialized() {
+            // Only the first call of a session comes by here, so its future is not a part of every call's.
+            Box::pin(shared.inbox()).await.map_err(Failed::Subscribe)?;
+        }
+        let node = {
+            let body = self.take_body(id)?;
+            let publication = Publication::new(procedure.topic().clone(), body);
+            shared.transport.publish_and_locate(publication)
+        };
+        let node = node.await.map_err(Failed::Publish)?;
+        loop {
+            match pending.answer().await.ok_or(Failed::SessionLeft)? {
+                Answer::Reply(reply) => return Ok(reply),
+                // The reply comes through the node that took the call, or from nowhere.
+                Answer::NodeLost(lost) if node.as_ref() == Some(&lost) => {
+                    return Err(Failed::Disconnected(lost));
+                }
+                Answer::NodeLost(_) => {}
+            }
+        }
+    }
+
+    /// Sends the invocation, and again, as `policy` and the session's budget allow.
+    pub(super) async fn exchange_again(
+        &self,
+        procedure: &Uri,
+        deadline: Option<Instant>,
+        policy: Retry,
+        idempotent: bool,
+    ) -> Result<Reply, Failed> {
+        let budget = &self.session.shared.retry_budget;
+        budget.deposit();
+        let mut attempt = 1;
+        loop {
+            let outcome = self.clone().attempt(procedure, deadline, policy).await;
+            let is_worth_another = match &outcome {
+                Ok(reply) => is_overloaded(reply),
+                Err(failed) => failed.is_worth_another(idempotent),
+            };
+            if !is_worth_another || attempt >= policy.most_attempts() {
+                return outcome;
+            }
+            let resume_at = Instant::now() + policy.pause(attempt);
+            if deadline.is_some_and(|deadline| deadline <= resume_at) || !budget.withdraw() {
+                return outcome;
+            }
+            tracing::debug!(%procedure, attempt, "a call is sent again");
+            sleep_until(resume_at).await;
+            attempt += 1;
+        }
+    }
+
+    /// One attempt, for as long as it may take.
+    async fn attempt(
+        mut self,
+        procedure: &Uri,
+        deadline: Option<Instant>,
+        policy: Retry,
+    ) -> Result<Reply, Failed> {
+        let now = Instant::now();
+        let own = policy
+            .longest_attempt()
+            .and_then(|longest| now.checked_add(longest));
+        let until = [deadline, own].into_iter().flatten().min();
+        if let Some(until) = until {
+            self.timeout = until.saturating_duration_since(now);
+        }
+        self.exchange_until(procedure, until).await
+    }
+
+    /// The body of the message. It is written once: what it is made of is given away.
+    fn take_body(&mut self, id: Id) -> Result<Bytes, Failed> {
+        let codec = self.payload.codec();
+        let payload = mem::replace(&mut self.payload, Payload::from_bytes(codec, Bytes::new()));
+        let mut invocation = Invocation::new(self.session.id(), payload);
+        invocation.id = id;
+        invocation.timeout = Some(self.timeout);
+        invocation.headers = mem::take(&mut self.headers);
+        invocation.reply_topic = self.session.shared.inbox.get().map(|inbox| inbox.topic.clone());
+        invocation.encode().map_err(Failed::Encode)
+    }
+}
+
+/// Whether an instance refused the call without running it.
+fn is_overloaded(reply: &Reply) -> bool {
+    matches!(&reply.outcome, Err(error) if error.name() == OVERLOADED)
+}

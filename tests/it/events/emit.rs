@@ -1,0 +1,130 @@
+//! Publishing events: together, later, with headers.
+
+use std::time::Duration;
+
+use almanet::{Codec, Event, EventContext, Headers, PushConsumer};
+use almanet_tests::{TestBroker, unique};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::tally::Tally;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, Event)]
+#[event(topic = "almanet.test.measured", version = 2)]
+struct Measured {
+    value: String,
+}
+
+#[tokio::test]
+async fn an_event_has_a_topic_and_a_version() {
+    assert_eq!((Measured::TOPIC, Measured::VERSION), ("almanet.test.measured", 2));
+}
+
+#[tokio::test]
+async fn events_are_emitted_together() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let mut consumer = session.consume_broadcast::<Measured>().await.unwrap();
+    let run = unique("run");
+    let events: Vec<_> = (0..20)
+        .map(|number| Measured {
+            value: format!("{run} {number}"),
+        })
+        .collect();
+    session.emit_all(&events).await.unwrap();
+    session.emit_all::<Measured>([]).await.unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < 20 {
+        let event = consumer.recv().await.unwrap().unwrap();
+        if event.value.starts_with(&run) {
+            seen.push(event.value.clone());
+        }
+        event.ack().unwrap();
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 20);
+}
+
+#[tokio::test]
+async fn a_deferred_event_comes_later_also_beyond_what_brokers_hold_back() {
+    let broker = TestBroker::start().await;
+    let step = Duration::from_millis(150);
+    let session = broker.session_with(|builder| builder.max_deferral(step)).await;
+    let topic = unique("test.later");
+    let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
+    let consumer = PushConsumer::new(&topic, "worker", move |context: EventContext, number: u64| {
+        seen.send((number, context.attempt(), Instant::now())).unwrap();
+        async {}
+    });
+    let _running = consumer.start(&session).await.unwrap();
+    let start = Instant::now();
+    let delays = [100, 500];
+    for delay in delays {
+        session
+            .produce_after(&topic, Duration::from_millis(delay), &delay)
+            .await
+            .unwrap();
+    }
+    for delay in delays {
+        let (number, attempt, at) = handled.recv().await.unwrap();
+        assert_eq!((number, attempt), (delay, 1));
+        assert!(
+            at - start >= Duration::from_millis(delay - 5),
+            "{delay}: {:?}",
+            at - start
+        );
+    }
+}
+
+#[tokio::test]
+async fn headers_travel_in_an_envelope_that_consumers_unwrap() {
+    let broker = TestBroker::start().await;
+    for codec in [Codec::Json, Codec::MessagePack] {
+        let session = broker.session_with(|builder| builder.codec(codec)).await;
+        let topic = unique("test.headers");
+        let mut consumer = session.consume_topic::<String>(&topic, "worker").await.unwrap();
+        let mut headers = Headers::new();
+        headers.insert("tenant", "seven");
+        session.produce_with(&topic, headers, "Aidar").await.unwrap();
+        session.produce(&topic, "Sara").await.unwrap();
+        for _ in 0..2 {
+            let event = consumer.recv().await.unwrap().unwrap();
+            let expected = (event.as_str() == "Aidar").then_some("seven");
+            assert_eq!(event.headers().get("tenant"), expected);
+            event.ack().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broadcast_is_for_every_instance_from_when_it_joined() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let topic = unique("test.broadcast");
+    session.produce(&topic, &0).await.unwrap();
+    // A channel takes what was published before there was any.
+    let first = session.consume_topic::<u64>(&topic, "other").await.unwrap();
+    let (one, two) = (Tally::default(), Tally::default());
+    let mut running = Vec::new();
+    for tally in [&one, &two] {
+        let tally = tally.clone();
+        let consumer = PushConsumer::broadcast(&topic, move |_: EventContext, number: u64| {
+            let tally = tally.clone();
+            async move { tally.add(number) }
+        });
+        running.push(consumer.start(&session).await.unwrap());
+    }
+    for number in 1..=10 {
+        session.produce(&topic, &number).await.unwrap();
+    }
+    for tally in [&one, &two] {
+        let seen = tally.distinct(10).await;
+        assert!(
+            seen.iter()
+                .all(|(number, count)| (1..=10).contains(number) && *count == 1),
+            "{seen:?}"
+        );
+    }
+    first.close().await;
+}

@@ -1,0 +1,14 @@
+//! What users see of events: consumers of every shape, retries, dead letters, and what becomes of events when something
+//! goes wrong.
+
+mod batches;
+mod dead_letters;
+mod emit;
+mod faults;
+mod in_process;
+mod macros;
+mod patterns;
+mod pull;
+mod push;
+mod refusing;
+mod tally;
