@@ -267,7 +267,14 @@ impl Service {
     /// Checks what only the whole shows.
     pub(super) fn check(&mut self, prepath: &Given, holder: impl ToTokens, diagnostics: &mut Diagnostics) {
         if self.procedures.is_empty() && self.consumers.is_empty() {
-            let message = "a service without procedures: put `#[procedure]` on at least one of its functions, or `#[consumer]`";
+            let message = match self.form {
+                Form::Trait { .. } => {
+                    "a service without procedures: put `#[procedure]` on at least one of its functions"
+                }
+                Form::Module | Form::Impl { .. } => {
+                    "a service without procedures: put `#[procedure]` on at least one of its functions, or `#[consumer]`"
+                }
+            };
             self.spoil(diagnostics, holder, message);
         }
         let nameless = self
