@@ -21,7 +21,9 @@ async fn what_has_waited_for_its_timeout_is_not_handed_out_and_not_answered() {
     broker.send(Frame::Response(Bytes::from_static(HEARTBEAT))).await;
     broker.expect(Command::Nop).await;
     // The messages have been received. Time is all that passes now.
-    tokio::time::sleep(Duration::from_millis(510)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_millis(510)).await;
+    tokio::time::resume();
     broker.attempt(1, 2, "x").await;
     let delivery = soon(consumer.recv()).await.unwrap();
     assert_eq!((delivery.id(), delivery.attempts()), (id(1), 2));
