@@ -1,6 +1,6 @@
 //! The echo service, and the call to it that is measured.
 
-use std::{convert::Infallible, fmt, str::FromStr};
+use std::{convert::Infallible, fmt, str::FromStr, time::Duration};
 
 use almanet::{
     Context, Procedure, Service, ServiceHandle, Session,
@@ -10,6 +10,7 @@ use almanet_tokio_nsq::{TokioNsqTransport, TokioNsqTransportConfig};
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_bytes::ByteBuf;
+use tokio::time::sleep;
 
 use crate::Failure;
 
@@ -76,7 +77,15 @@ impl Carrier {
 
 /// Serves the echo under `uri`, until the handle is stopped.
 pub async fn serve(session: &Session, uri: &str) -> Result<ServiceHandle, Failure> {
-    let echo = Procedure::new(uri, |_: Context, body: ByteBuf| async move {
+    serve_slowly(session, uri, Duration::ZERO).await
+}
+
+/// Serves an echo that is `late` under `uri`, until the handle is stopped.
+pub async fn serve_slowly(session: &Session, uri: &str, late: Duration) -> Result<ServiceHandle, Failure> {
+    let echo = Procedure::new(uri, move |_: Context, body: ByteBuf| async move {
+        if !late.is_zero() {
+            sleep(late).await;
+        }
         Ok::<_, Infallible>(body)
     });
     let echo = echo.concurrency(CONCURRENCY);

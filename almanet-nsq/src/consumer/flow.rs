@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::window::AdaptiveWindow;
+use super::{prompt::Promptness, window::AdaptiveWindow};
 
 /// The messages of one connection, counted, and the RDY that follows from it.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(super) struct Flow {
     /// Deliveries that are not answered.
     in_flight: usize,
     untaken: Untaken,
+    promptness: Promptness,
     /// Whether the broker had used up its window when it was last looked at.
     is_stopped: bool,
 }
@@ -72,6 +73,7 @@ impl Flow {
             told: 0,
             in_flight: 0,
             untaken: Untaken::default(),
+            promptness: Promptness::default(),
             is_stopped: true,
         }
     }
@@ -113,6 +115,7 @@ impl Flow {
         self.untaken.add(count);
         self.is_stopped = self.in_flight >= self.told;
         if let Some(window) = &mut self.window {
+            self.promptness.received(now);
             window.received(now, count, age, self.is_stopped, is_alone);
             if window.watches() {
                 self.untaken.watch(true);
@@ -136,8 +139,14 @@ impl Flow {
     }
 
     /// Whether RDY waits for an answer, which most likely comes soon and makes room as well.
+    ///
+    /// While it waits, the broker writes out what it has as soon as that fills the window. An RDY that followed the
+    /// messages in flight, if only until they are answered, would have it wait for more than the window is wide.
     fn waits_for_answer(&self) -> bool {
-        self.in_flight > 0 && self.window.as_ref().is_some_and(AdaptiveWindow::takes_turns)
+        let is_soon = |window: &AdaptiveWindow| {
+            window.takes_turns() || self.promptness.is_certain() && window.is_narrow() && window.width() > 1
+        };
+        self.in_flight > 0 && self.window.as_ref().is_some_and(is_soon)
     }
 
     /// Whether the broker must be told a new RDY, or it would stop sending or hold messages back.
@@ -158,6 +167,7 @@ impl Flow {
 
     /// The RDY to tell the broker now, if any.
     pub(super) fn update(&mut self, now: Instant) -> Option<usize> {
+        self.promptness.look(now, self.in_flight);
         match &mut self.window {
             Some(window) if self.is_stopped => window.check_turn(now),
             Some(window) => window.check_quiet(now),
@@ -327,6 +337,44 @@ mod tests {
             Some(flow.in_flight() + 1),
             "the broker is quiet"
         );
+    }
+
+    #[test]
+    fn a_narrow_window_is_not_moved_for_messages_that_are_answered_at_once() {
+        let mut now = Instant::now();
+        let mut flow = adaptive(100, now);
+        // Four that are always there and queue.
+        let mut round = |flow: &mut Flow| {
+            let open = flow.told() - flow.in_flight();
+            now += MILLI / 4;
+            received(
+                flow,
+                now,
+                open.min(4),
+                Some(if open < 4 { 1_000_000 } else { 300_000 }),
+            );
+            let asked_for_more = flow.is_due();
+            for _ in 0..open.min(4) {
+                flow.answer();
+            }
+            flow.update(now);
+            asked_for_more
+        };
+        received(&mut flow, Instant::now(), 1, Some(0));
+        flow.answer();
+        for _ in 0..100 {
+            round(&mut flow);
+        }
+        for _ in 0..100 {
+            assert!(!round(&mut flow));
+            assert_eq!((flow.told(), flow.is_due()), (4, false));
+        }
+        // When they take long, there is room for others again.
+        received(&mut flow, now, 4, Some(0));
+        assert!(!flow.is_due());
+        let later = now + MILLI;
+        assert_eq!(flow.look_at(), Some(later));
+        assert_eq!(flow.update(later), Some(8));
     }
 
     #[test]

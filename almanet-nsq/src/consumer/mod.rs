@@ -4,8 +4,9 @@
 //! share, [`follow`] the coming and going of nodes.
 //!
 //! How many messages a broker may have out is decided step by step: [`outcomes`] gathers how messages fared, [`backoff`]
-//! says whether any are asked for, [`ready`] gives each connection its share, or its turn by [`turns`], [`pace`] measures what comes in, [`window`] finds how many the broker may send ahead of the answers, and [`flow`]
-//! makes the RDY of it that the broker is told.
+//! says whether any are asked for, [`ready`] gives each connection its share, or its turn by [`turns`], [`pace`] measures
+//! what comes in, [`window`] finds how many the broker may send ahead of the answers, [`prompt`] whether these come at
+//! once, and [`flow`] makes the RDY of it that the broker is told.
 
 mod backoff;
 mod config;
@@ -21,6 +22,7 @@ mod lost;
 mod onward;
 mod outcomes;
 mod pace;
+mod prompt;
 mod ready;
 mod sample_rate;
 mod subscriber;

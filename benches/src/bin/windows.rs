@@ -1,4 +1,5 @@
-//! The adaptive window beside the unbuffered mode, over one nsqd, at 1 to 1024 calls under way.
+//! One kind of window beside another, over one nsqd, at 1 to 1024 calls under way: the adaptive one and the unbuffered
+//! mode, unless told otherwise.
 //!
 //!     cargo run --release -p almanet-benches --bin windows -- --nsqd 127.0.0.1:4150 --slices 20
 //!
@@ -17,20 +18,34 @@ use almanet_benches::{
 use clap::Parser;
 use serde_bytes::ByteBuf;
 
-const CONCURRENCIES: [u64; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
-
-/// Compares the adaptive window with the unbuffered mode.
+/// Compares one kind of window with another.
 #[derive(Debug, Parser)]
 struct Args {
     /// The address of an nsqd.
     #[arg(long)]
     nsqd: String,
+    /// The one: `adaptive`, `unbuffered` or `fixed:N`.
+    #[arg(long, default_value = "adaptive")]
+    window: WindowOption,
+    /// The other.
+    #[arg(long, default_value = "unbuffered")]
+    against: WindowOption,
+    /// The numbers of calls under way.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1,2,4,8,16,32,64,128,256,512,1024"
+    )]
+    concurrency: Vec<u64>,
     /// How many pairs of slices each number of calls under way gets.
     #[arg(long, default_value_t = 20)]
     slices: usize,
     /// How long a slice takes, in milliseconds.
     #[arg(long, default_value_t = 250)]
     slice_ms: u64,
+    /// For how long the handler of a call sleeps, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    work_ms: u64,
     /// The size of the payload in bytes.
     #[arg(long, default_value_t = 128)]
     body: usize,
@@ -39,37 +54,37 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let args = Args::parse();
-    let adaptive = Side::start(&args, "adaptive").await?;
-    let unbuffered = Side::start(&args, "unbuffered").await?;
+    let one = Side::start(&args, args.window).await?;
+    let other = Side::start(&args, args.against).await?;
 
     println!(
-        "| calls under way | adaptive, calls/s | unbuffered, calls/s | ratio, median | ratio, quartiles |"
+        "| calls under way | the one, calls/s | the other, calls/s | ratio, median | ratio, quartiles |"
     );
     println!("|---:|---:|---:|---:|---:|");
-    for concurrency in CONCURRENCIES {
+    for &concurrency in &args.concurrency {
         let mut pairs = Vec::with_capacity(args.slices);
         for number in 0..=args.slices {
             // Who goes first changes, since the first of a pair may find the machine in another state.
             let pair = if number % 2 == 0 {
-                let first = adaptive.slice(&args, concurrency).await?;
-                (first, unbuffered.slice(&args, concurrency).await?)
+                let first = one.slice(&args, concurrency).await?;
+                (first, other.slice(&args, concurrency).await?)
             } else {
-                let first = unbuffered.slice(&args, concurrency).await?;
-                (adaptive.slice(&args, concurrency).await?, first)
+                let first = other.slice(&args, concurrency).await?;
+                (one.slice(&args, concurrency).await?, first)
             };
             pairs.push(pair);
         }
         // The first pair was there to warm up.
         pairs.remove(0);
         let median_of = |figure: fn(&(f64, f64)) -> f64| quantiles(pairs.iter().map(figure).collect());
-        let [_, adaptive, _] = median_of(|pair| pair.0);
-        let [_, unbuffered, _] = median_of(|pair| pair.1);
+        let [_, ones, _] = median_of(|pair| pair.0);
+        let [_, others, _] = median_of(|pair| pair.1);
         let [low, ratio, high] = median_of(|pair| pair.0 / pair.1);
-        println!("| {concurrency} | {adaptive:.0} | {unbuffered:.0} | {ratio:.2} | {low:.2} to {high:.2} |");
+        println!("| {concurrency} | {ones:.0} | {others:.0} | {ratio:.2} | {low:.2} to {high:.2} |");
     }
 
-    adaptive.end().await?;
-    unbuffered.end().await
+    one.end().await?;
+    other.end().await
 }
 
 /// The lower quartile, the median and the upper quartile.
@@ -87,12 +102,11 @@ struct Side {
 }
 
 impl Side {
-    async fn start(args: &Args, window: &str) -> Result<Self, Failure> {
-        let window: WindowOption = window.parse()?;
+    async fn start(args: &Args, window: WindowOption) -> Result<Self, Failure> {
         let calling = Carrier::Native.connect(&args.nsqd, window).await?;
         let serving = Carrier::Native.connect(&args.nsqd, window).await?;
         let uri = format!("bench.echo_{}", calling.id());
-        let service = echo::serve(&serving, &uri).await?;
+        let service = echo::serve_slowly(&serving, &uri, Duration::from_millis(args.work_ms)).await?;
         Ok(Self {
             uri,
             calling,
