@@ -4,8 +4,10 @@
 //!
 //! `--nsqd ADDR` uses the nsqd there; producer and consumer share this process, and so does the embedded broker. Each
 //! publish waits for its confirmation, `--concurrency` of them at a time; the consumer runs meanwhile and finishes each
-//! message. The producer stays at most 8,192 messages and 64 MiB ahead of it, so that no queue grows to nsqd's disk. A
-//! tenth of the messages go before the measurement to warm up.
+//! message. The producer stays at most 8,192 messages and 64 MiB ahead of it, so that no queue grows to nsqd's disk.
+//! With `--apart` neither disturbs the other: 90,000 messages at a time are published and then consumed; an nsqd with
+//! `--mem-queue-size=100000` keeps them in memory, in a topic that stays there. A tenth of the messages go before the
+//! measurement to warm up.
 
 use std::{
     ops::Range,
@@ -32,6 +34,8 @@ use tokio::{sync::Semaphore, task::JoinSet};
 const MAX_AHEAD: usize = 8192;
 /// The same in bytes.
 const MAX_BYTES_AHEAD: usize = 64 * 1024 * 1024;
+/// Messages that are published before they are consumed, with `--apart`.
+const APART: u64 = 90_000;
 /// One message in so many is timed: reading the clock for each would be a cost of its own.
 const TIMED: u64 = 16;
 /// The number of the message and the time of its publish, at the start of each body.
@@ -52,6 +56,12 @@ struct Args {
     /// How many publishes wait for their confirmation at once.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
     concurrency: u64,
+    /// How many messages share a publish; more than one are an MPUB, as nsqd's own benchmark has 200.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    batch: u64,
+    /// Publishes and consumes by turns, so that each rate is that of one alone.
+    #[arg(long)]
+    apart: bool,
     /// Prints one line of JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -63,6 +73,8 @@ struct Report {
     body: u32,
     messages: u64,
     concurrency: u64,
+    batch: u64,
+    apart: bool,
     /// End to end: from the first publish to the last message that was consumed.
     messages_per_s: f64,
     /// From the first publish to the last confirmation.
@@ -87,8 +99,10 @@ async fn main() -> Result<(), Failure> {
         (None, args.nsqd.clone())
     };
     let unique = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
-    let topic = TopicName::new(format!("bench.pubsub_{unique}#ephemeral"))?;
-    let channel = ChannelName::new("bench#ephemeral")?;
+    // What is ephemeral drops messages when 10,000 wait.
+    let kind = if args.apart { "" } else { "#ephemeral" };
+    let topic = TopicName::new(format!("bench.pubsub_{unique}{kind}"))?;
+    let channel = ChannelName::new(format!("bench{kind}"))?;
 
     let producer = Producer::connect(&address, ProducerConfig::default()).await?;
     let config = ConsumerConfig::default().max_in_flight(2500);
@@ -119,6 +133,18 @@ struct Measured {
     duplicates: u64,
 }
 
+impl Default for Measured {
+    fn default() -> Self {
+        Self {
+            publishing: Duration::ZERO,
+            consuming: Duration::ZERO,
+            elapsed: Duration::ZERO,
+            latencies: histogram(),
+            duplicates: 0,
+        }
+    }
+}
+
 /// Publishes and consumes the messages of these numbers.
 async fn run(
     producer: &Producer,
@@ -127,27 +153,14 @@ async fn run(
     numbers: Range<u64>,
     epoch: Instant,
 ) -> Result<Measured, Failure> {
+    if args.apart {
+        return run_apart(producer, consumer, args, numbers, epoch).await;
+    }
     let most = (MAX_BYTES_AHEAD / args.body as usize).clamp(1, MAX_AHEAD);
     let ahead = Arc::new(Semaphore::new(most));
     let begun = Instant::now();
-    let next = Arc::new(AtomicU64::new(numbers.start));
-    let mut publishers = JoinSet::new();
-    for _ in 0..args.concurrency {
-        publishers.spawn(publish(
-            producer.clone(),
-            consumer.topic().clone(),
-            args.body as usize,
-            (Arc::clone(&next), numbers.end),
-            Arc::clone(&ahead),
-            epoch,
-        ));
-    }
-    let publishing = async {
-        while let Some(published) = publishers.join_next().await {
-            published??;
-        }
-        Ok(begun.elapsed())
-    };
+    let topic = consumer.topic().clone();
+    let publishing = publish_all(producer, &topic, args, numbers.clone(), &ahead, epoch);
     let consuming = consume(consumer, numbers, &ahead, most, epoch);
     let (publishing, consumed) = tokio::try_join!(publishing, consuming)?;
     Ok(Measured {
@@ -157,28 +170,89 @@ async fn run(
     })
 }
 
-/// Publishes, each message after the confirmation of the last, for as long as there are numbers.
+/// Publishes some messages, consumes them, and so on.
+async fn run_apart(
+    producer: &Producer,
+    consumer: &mut Consumer,
+    args: &Args,
+    numbers: Range<u64>,
+    epoch: Instant,
+) -> Result<Measured, Failure> {
+    let mut sum = Measured::default();
+    for first in numbers.clone().step_by(usize::try_from(APART)?) {
+        let numbers = first..numbers.end.min(first + APART);
+        let ahead = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS / 2));
+        let publishing =
+            publish_all(producer, consumer.topic(), args, numbers.clone(), &ahead, epoch).await?;
+        let consumed = consume(consumer, numbers, &ahead, MAX_AHEAD, epoch).await?;
+        sum.publishing += publishing;
+        sum.consuming += consumed.consuming;
+        sum.elapsed += publishing + consumed.consuming;
+        sum.latencies.add(&consumed.latencies)?;
+        sum.duplicates += consumed.duplicates;
+    }
+    Ok(sum)
+}
+
+/// Publishes the messages of these numbers, and says how long that took.
+async fn publish_all(
+    producer: &Producer,
+    topic: &TopicName,
+    args: &Args,
+    numbers: Range<u64>,
+    ahead: &Arc<Semaphore>,
+    epoch: Instant,
+) -> Result<Duration, Failure> {
+    let begun = Instant::now();
+    let next = Arc::new(AtomicU64::new(numbers.start));
+    let mut publishers = JoinSet::new();
+    for _ in 0..args.concurrency {
+        publishers.spawn(publish(
+            producer.clone(),
+            topic.clone(),
+            (args.body as usize, args.batch),
+            (Arc::clone(&next), numbers.end),
+            Arc::clone(ahead),
+            epoch,
+        ));
+    }
+    while let Some(published) = publishers.join_next().await {
+        published??;
+    }
+    Ok(begun.elapsed())
+}
+
+/// Publishes, each batch after the confirmation of the last, for as long as there are numbers.
 async fn publish(
     producer: Producer,
     topic: TopicName,
-    size: usize,
+    (size, batch): (usize, u64),
     (next, end): (Arc<AtomicU64>, u64),
     ahead: Arc<Semaphore>,
     epoch: Instant,
 ) -> Result<(), Failure> {
     loop {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= end {
+        let first = next.fetch_add(batch, Ordering::Relaxed);
+        let numbers = first..end.min(first + batch);
+        if numbers.is_empty() {
             return Ok(());
         }
         // The consumer adds a permit for each message that it has.
-        ahead.acquire().await?.forget();
-        let mut body = vec![b'x'; size];
-        body[..8].copy_from_slice(&number.to_be_bytes());
-        if number % TIMED == 0 {
-            body[8..STAMP].copy_from_slice(&nanos(epoch.elapsed()).to_be_bytes());
+        let count = u32::try_from(numbers.end - numbers.start)?;
+        ahead.acquire_many(count).await?.forget();
+        let body = |number: u64| {
+            let mut body = vec![b'x'; size];
+            body[..8].copy_from_slice(&number.to_be_bytes());
+            if number % TIMED == 0 {
+                body[8..STAMP].copy_from_slice(&nanos(epoch.elapsed()).to_be_bytes());
+            }
+            Bytes::from(body)
+        };
+        if batch == 1 {
+            producer.publish(&topic, body(first)).await?;
+        } else {
+            producer.publish_many(&topic, numbers.map(body).collect()).await?;
         }
-        producer.publish(&topic, Bytes::from(body)).await?;
     }
 }
 
@@ -221,11 +295,10 @@ async fn consume(
     }
     let consuming = first.map_or(Duration::ZERO, |first| first.elapsed());
     Ok(Measured {
-        publishing: Duration::ZERO,
         consuming,
-        elapsed: Duration::ZERO,
         latencies,
         duplicates,
+        ..Measured::default()
     })
 }
 
@@ -243,6 +316,8 @@ fn report(args: Args, measured: &Measured) -> Result<(), Failure> {
         body: args.body,
         messages: args.messages,
         concurrency: args.concurrency,
+        batch: args.batch,
+        apart: args.apart,
         messages_per_s: per_second(measured.elapsed),
         published_per_s: per_second(measured.publishing),
         consumed_per_s: per_second(measured.consuming),
