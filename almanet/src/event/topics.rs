@@ -9,6 +9,7 @@ use crate::{
     error::ConsumeError,
     id::Id,
     session::Session,
+    telemetry::Consumed,
     transport::{SubscribeOptions, Subscription},
 };
 
@@ -70,6 +71,7 @@ impl Reading {
             channel: self.channel.clone(),
             codec: session.codec(),
             max_deferral: session.max_deferral(),
+            consumed: Consumed::on(self.topics.single(), &self.channel),
         }
     }
 
@@ -99,6 +101,14 @@ impl fmt::Display for CheckedTopics {
 }
 
 impl CheckedTopics {
+    /// The topic, where there is but one.
+    fn single(&self) -> Option<&TopicName> {
+        match self {
+            Self::One(topic) => Some(topic),
+            Self::Matching(_) => None,
+        }
+    }
+
     /// The topic of a message that says `said` of it. With a pattern each says it.
     pub(super) fn of_message(&self, said: Option<&TopicName>) -> Option<TopicName> {
         match (self, said) {
