@@ -8,6 +8,7 @@ mod faults;
 mod in_process;
 mod layers;
 mod macros;
+mod nodes;
 mod patterns;
 mod pull;
 mod push;
