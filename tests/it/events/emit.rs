@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use almanet::{Codec, Event, EventContext, Headers, PushConsumer};
+use almanet::{Codec, Event, EventContext, Headers, PushConsumer, Session, testing::MemoryBroker};
 use almanet_tests::{TestBroker, unique};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -74,6 +74,32 @@ async fn a_deferred_event_comes_later_also_beyond_what_brokers_hold_back() {
             "{delay}: {:?}",
             at - start
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deferred_event_comes_on_time_days_later() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let builder = Session::builder().transport(MemoryBroker::new().transport());
+    let session = builder.connect().await.unwrap();
+    let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
+    let consumer = PushConsumer::new("reminders", "worker", move |context: EventContext, days: u32| {
+        seen.send((days, context.attempt(), Instant::now())).unwrap();
+        async {}
+    });
+    let _running = consumer.start(&session).await.unwrap();
+    let start = Instant::now();
+    for days in [3, 1] {
+        session
+            .produce_after("reminders", days * DAY, &days)
+            .await
+            .unwrap();
+    }
+    for expected in [1, 3] {
+        let (days, attempt, at) = handled.recv().await.unwrap();
+        assert_eq!((days, attempt), (expected, 1), "steps are no attempts");
+        let late = (at - start).abs_diff(days * DAY);
+        assert!(late < Duration::from_secs(1), "{late:?}");
     }
 }
 

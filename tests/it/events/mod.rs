@@ -2,6 +2,7 @@
 //! goes wrong.
 
 mod batches;
+mod books;
 mod dead_letters;
 mod emit;
 mod faults;
@@ -13,6 +14,8 @@ mod patterns;
 mod pull;
 mod push;
 mod refusing;
+mod restart;
 mod schemas;
+mod slow;
 mod tally;
 mod versions;

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use almanet::{EventContext, EventRetry, Failure, PushConsumer, Reason, StartError};
+use almanet::{
+    EventContext, EventRetry, Failure, PushConsumer, Reason, Session, StartError, testing::MemoryBroker,
+};
 use almanet_tests::{TestBroker, unique};
 use tokio::{sync::Notify, time::Instant};
 
@@ -90,82 +92,107 @@ async fn an_event_that_fails_is_handled_again_until_it_is_a_dead_letter() {
     assert_eq!(letter.decode::<u64>().unwrap(), 7);
 }
 
-#[tokio::test]
-async fn what_fails_waits_as_long_as_it_shall() {
-    let broker = TestBroker::start().await;
-    let session = broker.session().await;
-    let topic = unique("test.waits");
+/// Fails twice, once by the consumer's policy and once by its own; returns how long it waited each time.
+async fn waits(session: &Session, topic: &str, policy: Duration, own: Duration) -> [Duration; 2] {
     let (seen, mut times) = tokio::sync::mpsc::unbounded_channel();
-    let consumer = PushConsumer::new(&topic, "worker", move |context: EventContext, _: u64| {
+    let consumer = PushConsumer::new(topic, "worker", move |context: EventContext, _: u64| {
         seen.send(Instant::now()).unwrap();
         async move {
             match context.attempt() {
                 1 => Err(Failure::retry("by the policy")),
-                2 => Err(Failure::retry_after(Duration::from_millis(150), "by the handler")),
+                2 => Err(Failure::retry_after(own, "by the handler")),
                 _ => Ok(()),
             }
         }
     });
-    let _running = consumer
-        .retry(EventRetry::fixed(Duration::from_millis(300)))
-        .start(&session)
-        .await
-        .unwrap();
-    session.produce(&topic, &7).await.unwrap();
-    let (first, second, third) = (
-        times.recv().await.unwrap(),
-        times.recv().await.unwrap(),
-        times.recv().await.unwrap(),
-    );
+    let consumer = consumer.retry(EventRetry::fixed(policy));
+    let _running = consumer.start(session).await.unwrap();
+    session.produce(topic, &7).await.unwrap();
+    let mut at = Vec::new();
+    for _ in 0..3 {
+        at.push(times.recv().await.unwrap());
+    }
+    [at[1] - at[0], at[2] - at[1]]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_waits_as_long_as_it_shall() {
+    let broker = MemoryBroker::new();
+    let builder = Session::builder().transport(broker.transport());
+    let session = builder.connect().await.unwrap();
+    let (policy, own) = (Duration::from_secs(300), Duration::from_secs(20));
+    let waited = waits(&session, "waits", policy, own).await;
+    assert_eq!(waited.map(|waited| waited.as_secs()), [300, 20]);
+}
+
+/// Brokers are asked for the times in their unit. nsqd looks every 100 ms for what is due, so it may be late.
+#[tokio::test]
+async fn brokers_hold_what_fails_back_for_as_long() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let (policy, own) = (Duration::from_millis(300), Duration::from_millis(150));
+    let waited = waits(&session, &unique("test.waits"), policy, own).await;
+    let early = Duration::from_millis(5);
     assert!(
-        second - first >= Duration::from_millis(295),
-        "{:?}",
-        second - first
-    );
-    assert!(
-        third - second >= Duration::from_millis(145),
-        "{:?}",
-        third - second
-    );
-    assert!(
-        third - second < Duration::from_millis(295),
-        "{:?}",
-        third - second
+        waited[0] + early >= policy && waited[1] + early >= own,
+        "{waited:?}"
     );
 }
 
-#[tokio::test]
+/// What [`what_fails_waits_as_long_as_it_shall`] shows, in delays as they are in earnest.
+#[tokio::test(start_paused = true)]
 async fn a_delay_beyond_the_brokers_longest_is_made_of_several() {
-    let broker = TestBroker::start().await;
-    let step = Duration::from_millis(100);
-    let session = broker.session_with(|builder| builder.max_deferral(step)).await;
-    let topic = unique("test.steps");
-    let mut dead = session
-        .consume_topic::<u64>(format!("{topic}.dlq"), "test")
+    const LONG: Duration = Duration::from_secs(9000);
+    let broker = MemoryBroker::new();
+    let builder = Session::builder().transport(broker.transport());
+    let session = builder.connect().await.unwrap();
+    let mut dead = session.consume_topic::<u64>("reports.dlq", "test").await.unwrap();
+    let (seen, mut attempts) = tokio::sync::mpsc::unbounded_channel();
+    let consumer = PushConsumer::new("reports", "worker", move |context: EventContext, _: u64| {
+        seen.send((context.attempt(), Instant::now())).unwrap();
+        async { Err::<(), _>(Failure::retry("not yet")) }
+    });
+    let _running = consumer
+        .max_attempts(3)
+        .retry(EventRetry::fixed(LONG))
+        .start(&session)
         .await
         .unwrap();
+    let start = Instant::now();
+    session.produce("reports", &7).await.unwrap();
+    for expected in 1..=3 {
+        let (attempt, at) = attempts.recv().await.unwrap();
+        assert_eq!(attempt, expected, "a step counted as an attempt");
+        assert_eq!((at - start).as_secs(), LONG.as_secs() * (u64::from(attempt) - 1));
+    }
+    let letter = dead.recv_timeout(PATIENCE).await.unwrap().unwrap();
+    letter.ack().unwrap();
+    let letter = session.dead_letters("reports").unwrap().list().await.unwrap();
+    assert_eq!(letter[0].attempts(), 3, "a step counted as an attempt");
+}
+
+/// That real brokers are asked for no more than they grant: longer deferrals are refused by nsqd.
+#[tokio::test]
+async fn brokers_are_asked_for_steps_of_a_long_delay() {
+    let broker = TestBroker::start().await;
+    let step = Duration::from_millis(50);
+    let session = broker.session_with(|builder| builder.max_deferral(step)).await;
+    let topic = unique("test.steps");
     let (seen, mut attempts) = tokio::sync::mpsc::unbounded_channel();
     let consumer = PushConsumer::new(&topic, "worker", move |context: EventContext, _: u64| {
         seen.send((context.attempt(), Instant::now())).unwrap();
         async { Err::<(), _>(Failure::retry("not yet")) }
     });
     let _running = consumer
-        .max_attempts(3)
-        .retry(EventRetry::fixed(Duration::from_millis(350)))
+        .retry(EventRetry::fixed(Duration::from_millis(180)))
         .start(&session)
         .await
         .unwrap();
     session.produce(&topic, &7).await.unwrap();
-    let mut last: Option<Instant> = None;
-    for expected in 1..=3 {
-        let (attempt, at) = attempts.recv().await.unwrap();
-        assert_eq!(attempt, expected, "a step counted as an attempt");
-        if let Some(last) = last {
-            assert!(at - last >= Duration::from_millis(345), "{:?}", at - last);
-        }
-        last = Some(at);
-    }
-    dead.recv_timeout(PATIENCE).await.unwrap().unwrap().ack().unwrap();
+    let (first, began) = attempts.recv().await.unwrap();
+    let (second, at) = attempts.recv().await.unwrap();
+    assert_eq!((first, second), (1, 2));
+    assert!(at - began >= Duration::from_millis(175), "{:?}", at - began);
 }
 
 #[tokio::test]
@@ -239,35 +266,33 @@ async fn permanent_errors_panics_timeouts_and_nonsense_go_aside_and_good_events_
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_more_are_handled_at_once_than_shall_be() {
-    let broker = TestBroker::start().await;
-    let session = broker.session().await;
-    let topic = unique("test.concurrency");
-    let (running, most) = (Arc::new(std::sync::atomic::AtomicUsize::new(0)), Tally::default());
-    let consumer = PushConsumer::new(&topic, "worker", {
-        let most = most.clone();
+    let broker = MemoryBroker::new();
+    let builder = Session::builder().transport(broker.transport());
+    let session = builder.connect().await.unwrap();
+    let done = Tally::default();
+    let consumer = PushConsumer::new("numbers", "worker", {
+        let done = done.clone();
         move |_: EventContext, number: u64| {
-            use std::sync::atomic::Ordering::SeqCst;
-            let (running, most) = (Arc::clone(&running), most.clone());
+            let done = done.clone();
             async move {
-                assert!(running.fetch_add(1, SeqCst) < 3);
-                tokio::time::sleep(Duration::from_millis(2)).await;
-                running.fetch_sub(1, SeqCst);
-                most.add(number);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                done.add(number);
             }
         }
     });
-    let _running = consumer
-        .concurrency(3)
-        .max_attempts(1)
-        .start(&session)
-        .await
-        .unwrap();
+    let start = Instant::now();
+    let _running = consumer.concurrency(3).start(&session).await.unwrap();
     for number in 0..60 {
-        session.produce(&topic, &number).await.unwrap();
+        session.produce("numbers", &number).await.unwrap();
     }
-    most.distinct(60).await;
+    done.distinct(60).await;
+    assert_eq!(
+        start.elapsed(),
+        Duration::from_secs(20),
+        "three at once, and no more"
+    );
 }
 
 #[tokio::test]
