@@ -4,6 +4,8 @@
 mod batches;
 mod books;
 mod dead_letters;
+mod delays;
+mod drain;
 mod emit;
 mod faults;
 mod in_process;
