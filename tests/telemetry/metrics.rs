@@ -44,6 +44,13 @@ async fn events_of_each_kind(session: &Session) -> String {
         .retry(EventRetry::immediately())
         .layer(MetricsLayer::new());
     let running = push.start(session).await.unwrap();
+    // Its channel has another name at each start.
+    let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
+    let all = PushConsumer::broadcast(&topic, move |_: EventContext, _: serde_json::Value| {
+        seen.send(()).unwrap();
+        async {}
+    });
+    let all = all.layer(MetricsLayer::new()).start(session).await.unwrap();
     let mut pull = session.consume_topic::<u64>(&topic, "pull").await.unwrap();
     let mut dead = session
         .consume_topic::<serde_json::Value>(format!("{topic}.dlq"), "test")
@@ -79,6 +86,10 @@ async fn events_of_each_kind(session: &Session) -> String {
         left -= 1;
     }
     running.stop().await;
+    for _ in 0..6 {
+        handled.recv().await.unwrap();
+    }
+    all.stop().await;
     topic
 }
 
@@ -171,6 +182,9 @@ async fn prometheus_gets_what_happened() {
     has(format!(
         "almanet_produced_total{{topic=\"{events}.dlq\",outcome=\"ok\"}} 5"
     ));
+    let own = format!("topic=\"{events}\",channel=\"(own)\",outcome=\"ok\"");
+    has(format!("almanet_consumed_total{{{own}}} 6"));
+    has(format!("almanet_event_duration_seconds_count{{{own}}} 6"));
     let pull = format!("topic=\"{events}\",channel=\"pull\"");
     for (outcome, count) in [
         ("ok", 3),

@@ -13,6 +13,7 @@
 //!
 //! [W3C Trace Context]: https://www.w3.org/TR/trace-context/
 
+mod consumed;
 mod context;
 mod count;
 mod current;
@@ -23,8 +24,9 @@ mod opentelemetry;
 mod prometheus;
 mod span;
 
+pub(crate) use consumed::{Answered, Consumed, Counted};
 pub use context::{InvalidTraceContext, TraceContext};
-pub(crate) use count::{Answered, Consumed, Counted, Produced, unanswered};
+pub(crate) use count::{Produced, unanswered};
 pub(crate) use event::{EmitSpan, carry_trace, consume};
 #[cfg(feature = "prometheus")]
 pub use prometheus::{Prometheus, PrometheusError};

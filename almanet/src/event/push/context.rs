@@ -27,6 +27,9 @@ pub(super) struct Shared {
     pub(super) session: Session,
     pub(super) topic: TopicName,
     pub(super) channel: ChannelName,
+    /// What metrics call the channel.
+    #[cfg(feature = "metrics")]
+    pub(super) channel_label: Arc<str>,
     pub(super) id: MessageId,
     pub(super) node: Arc<str>,
     pub(super) published: SystemTime,
@@ -56,6 +59,12 @@ impl EventContext {
     /// The channel that it is consumed on.
     pub fn channel(&self) -> &ChannelName {
         &self.shared.channel
+    }
+
+    /// What metrics call the channel.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn channel_label(&self) -> &Arc<str> {
+        &self.shared.channel_label
     }
 
     /// The broker's name for the message. It stays the same when the message is delivered again by the same node; a

@@ -61,6 +61,8 @@ async fn subscribe_to(
     let worker = Worker {
         session: session.clone(),
         entrance: reading.entrance(session),
+        #[cfg(feature = "metrics")]
+        channel_label: reading.channel_label(),
         topics: reading.topics,
         handler: consumer.handler,
         concurrency: Arc::new(Semaphore::new(consumer.concurrency)),

@@ -38,6 +38,8 @@ pub(super) struct Worker {
     pub(super) session: Session,
     pub(super) entrance: Entrance,
     pub(super) topics: CheckedTopics,
+    #[cfg(feature = "metrics")]
+    pub(super) channel_label: Arc<str>,
     pub(super) handler: Runs,
     pub(super) concurrency: Arc<Semaphore>,
     pub(super) max_attempts: u32,
@@ -136,6 +138,8 @@ impl Worker {
             session: self.session.clone(),
             topic: topic.clone(),
             channel: self.entrance.channel.clone(),
+            #[cfg(feature = "metrics")]
+            channel_label: Arc::clone(&self.channel_label),
             id,
             node: Arc::clone(&event.delivery.node),
             published: published.unwrap_or(SystemTime::UNIX_EPOCH),

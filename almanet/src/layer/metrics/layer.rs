@@ -130,7 +130,7 @@ where
 
     fn call(&mut self, event: IncomingEvent) -> Self::Future {
         let context = &event.context;
-        let subject = Subject::Consumer(context.topic().clone(), context.channel().clone());
+        let subject = Subject::Consumer(context.topic().clone(), Arc::clone(context.channel_label()));
         let measured = Measured::begin(self.known.meters(subject)).of_age(context.published());
         let handler = self.inner.call(event);
         Box::pin(async move {

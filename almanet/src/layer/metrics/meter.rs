@@ -7,7 +7,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use almanet_nsq::{ChannelName, TopicName};
+use almanet_nsq::TopicName;
 use metrics::{Gauge, Histogram, Label, Unit, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::uri::Uri;
@@ -69,7 +69,7 @@ pub(super) enum Subject {
     /// A procedure that is called.
     Call(Uri),
     /// A topic that is consumed on a channel.
-    Consumer(TopicName, ChannelName),
+    Consumer(TopicName, Arc<str>),
 }
 
 impl Subject {
@@ -90,7 +90,7 @@ impl Subject {
         match self {
             Self::Handler(procedure) | Self::Call(procedure) => vec![label("procedure", procedure.as_str())],
             Self::Consumer(topic, channel) => {
-                vec![label("topic", topic.as_str()), label("channel", channel.as_str())]
+                vec![label("topic", topic.as_str()), label("channel", channel)]
             }
         }
     }
