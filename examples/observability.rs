@@ -1,4 +1,4 @@
-//! Seeing what happens: log lines with their trace, and metrics for Prometheus.
+//! Seeing what happens: log lines of calls and events with their trace, and metrics for Prometheus.
 //!
 //!     cargo run --example observability
 //!
@@ -7,26 +7,47 @@
 use std::{error::Error, io};
 
 use almanet::{
-    Broker, BrokerConfig, Session,
+    Broker, BrokerConfig, Event, Session,
     layer::MetricsLayer,
     service,
     telemetry::{Prometheus, TraceContext},
 };
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::Notify,
 };
 
-/// A shop: an order is placed, and paid on the way.
+#[derive(Serialize, Deserialize, Event)]
+#[event(topic = "example.shop.ordered")]
+struct Ordered {
+    what: String,
+}
+
+/// So that the program knows when to look at the metrics.
+static SHIPPED: Notify = Notify::const_new();
+
+/// A shop: an order is placed, paid on the way, and shipped later.
 #[service(prepath = "net.example.shop")]
 mod shop {
     use almanet::Context;
+
+    use super::{Ordered, SHIPPED};
 
     /// Places an order.
     #[procedure]
     pub async fn order(context: Context, what: String) -> bool {
         tracing::info!(what, "an order came in");
-        super::shop::pay::call(context.session(), 3).await.is_ok()
+        let paid = super::shop::pay::call(context.session(), 3).await.is_ok();
+        paid && context.session().emit(&Ordered { what }).await.is_ok()
+    }
+
+    /// Sends off what was ordered.
+    #[consumer(channel = "shipping")]
+    async fn ship(event: Ordered) {
+        tracing::info!(event.what, "shipped");
+        SHIPPED.notify_one();
     }
 
     /// Takes the money.
@@ -40,7 +61,9 @@ mod shop {
 async fn main() -> Result<(), Box<dyn Error>> {
     // Spans are shown with each line that is logged in them; with `tracing-opentelemetry` here they would be exported.
     tracing_subscriber::fmt()
-        .with_env_filter("warn,observability=info,almanet::call=info,almanet::handler=info")
+        .with_env_filter(
+            "warn,observability=info,almanet::call=info,almanet::handler=info,almanet::consume=info",
+        )
         .with_writer(io::stderr)
         .with_ansi(false)
         .init();
@@ -58,9 +81,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let session = Session::builder()
         .address(&address)
         .layer(measured.clone())
+        // Events travel in an envelope then, where there is a trace.
+        .event_traces(true)
         .connect()
         .await?;
-    let service = shop::service().layer(measured).start(&session).await?;
+    let service = shop::service()
+        .layer(measured.clone())
+        .consumer_layer(measured)
+        .start(&session)
+        .await?;
 
     // A request that came over HTTP would bring its own traceparent.
     let request: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse()?;
@@ -68,6 +97,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .scope(async { shop::order::call(&session, "tea".into()).await })
         .await?;
     println!("placed and paid: {placed}");
+    SHIPPED.notified().await;
+    // What runs is waited for, and is counted then.
+    service.stop().await;
 
     // What Prometheus would fetch.
     let mut stream = TcpStream::connect(prometheus.address()).await?;
@@ -85,7 +117,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{count}");
     }
 
-    service.stop().await;
     session.leave().await?;
     Ok(())
 }

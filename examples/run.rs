@@ -348,9 +348,17 @@ async fn observability_shows_one_trace_and_the_metrics() {
             "almanet_{side}_duration_seconds_count{{procedure=\"net.example.shop.{procedure}\",outcome=\"ok\"}} 1\n"
         )
     };
-    let counts = ["call", "handler"].map(|side| count(side, "order") + &count(side, "pay"));
-    assert_eq!(stdout, format!("placed and paid: true\n{}", counts.concat()));
-    for line in ["an order came in", "paid"] {
+    let [calls, handlers] = ["call", "handler"].map(|side| count(side, "order") + &count(side, "pay"));
+    let shipping = "topic=\"example.shop.ordered\",channel=\"shipping\"";
+    let events = format!(
+        "almanet_event_age_seconds_count{{{shipping}}} 1\n\
+         almanet_event_duration_seconds_count{{{shipping},outcome=\"ok\"}} 1\n"
+    );
+    assert_eq!(
+        stdout,
+        format!("placed and paid: true\n{calls}{events}{handlers}")
+    );
+    for line in ["an order came in", "paid", "shipped"] {
         let line = stderr.lines().find(|found| found.contains(line)).expect(&stderr);
         assert!(
             line.contains("trace_id=4bf92f3577b34da6a3ce929d0e0e4736"),

@@ -87,13 +87,14 @@ pub use error::{
     RemoteError, ReplayError, RpcError, ServeError, StartError,
 };
 pub use event::{
-    AutoAck, Batch, Consume, Consumer, DeadLetter, DeadLetters, Event, EventContext, EventRetry, Failure,
-    HandlerResult, InvalidPattern, PushConsumer, Reason, Received, ReceivedBatch, Replayed, TopicPattern,
-    Undecodable,
+    AutoAck, Batch, Consume, Consumer, DeadLetter, DeadLetters, Event, EventContext, EventHandler,
+    EventRetry, Failure, HandlerResult, IncomingEvent, InvalidPattern, PushConsumer, Reason, Received,
+    ReceivedBatch, Replayed, TopicPattern, Undecodable,
 };
 pub use id::{Id, InvalidId};
 pub use introspect::{
-    Instance, InstanceInfo, InstanceStats, Introspection, ProcedureInfo, ProcedureSchema, ProcedureStats,
+    ConsumerInfo, EventSchema, Instance, InstanceInfo, InstanceStats, Introspection, ProcedureInfo,
+    ProcedureSchema, ProcedureStats,
 };
 pub use macros::{Event, RpcError, consumer, procedure, service};
 #[cfg(feature = "schema")]
@@ -115,6 +116,7 @@ pub use wire::{
 #[doc(hidden)]
 pub mod __private {
     pub use serde;
+    pub use serde_json;
 
     pub use crate::service::{NoPayload, ObjectSchema, Outcome, Probe, Unknown};
 }

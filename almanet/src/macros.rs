@@ -153,9 +153,10 @@ pub use almanet_macros::service;
 pub use almanet_macros::RpcError;
 
 /// Gives a type the topic that carries its events: `#[event(topic = "net.example.joined")]`,
-/// and a version if it is not the first: `version = 2`.
+/// and a version if it is not the first: `version = 2`. A type that implements `JsonSchema` of
+/// [`schemars`](crate::schemars) tells its schema too.
 ///
-/// See the [trait](trait@crate::Event) for an example.
+/// See the [trait](trait@crate::Event) for an example, and for what a version means.
 pub use almanet_macros::Event;
 
 /// Gives the events of a topic to an async function.

@@ -13,17 +13,17 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::lookupd::Lookupd;
 
-type Events = mpsc::UnboundedReceiver<ConnectionEvent>;
+pub(crate) type Events = mpsc::UnboundedReceiver<ConnectionEvent>;
 
 /// A broker of the test's own, since it stops it and lists it.
-async fn broker() -> (Broker, String) {
+pub(crate) async fn broker() -> (Broker, String) {
     let broker = Broker::start(BrokerConfig::default()).await.unwrap();
     let address = broker.tcp_addr().to_string();
     (broker, address)
 }
 
 /// A session that asks often, and what happens to its connections.
-fn eager(lookupd: &Lookupd) -> (SessionBuilder, Events) {
+pub(crate) fn eager(lookupd: &Lookupd) -> (SessionBuilder, Events) {
     let (sender, events) = mpsc::unbounded_channel();
     let connection = ConnectionConfig::default()
         .reconnect_delay(Duration::from_millis(1)..=Duration::from_millis(20))
@@ -60,7 +60,7 @@ async fn happened(
     timeout(Duration::from_secs(20), waiting).await.unwrap();
 }
 
-fn is_connected(change: &ConnectionChange) -> bool {
+pub(crate) fn is_connected(change: &ConnectionChange) -> bool {
     matches!(change, ConnectionChange::Connected { .. })
 }
 

@@ -1,5 +1,6 @@
-//! What can be seen of calls from outside: traces, spans, metrics.
+//! What can be seen of calls and events from outside: traces, spans, metrics.
 
+mod events;
 mod metrics;
 mod opentelemetry;
 mod spans;

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::pending, time::Duration};
 
 use almanet::{
-    Context, Procedure, RpcError, Service,
+    Context, EventContext, EventRetry, Failure, Procedure, PushConsumer, RpcError, Service, Session,
     layer::MetricsLayer,
     telemetry::{Prometheus, PrometheusError},
 };
@@ -26,6 +26,71 @@ async fn get(prometheus: &Prometheus, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// Lets a push and a pull consumer of one topic get three good events, one that is permanently bad, one that fails each time,
+/// and one that is none; returns once all of it has been answered.
+async fn events_of_each_kind(session: &Session) -> String {
+    let topic = unique("test.events");
+    let push = PushConsumer::new(&topic, "push", |_: EventContext, number: u64| async move {
+        match number {
+            0..3 => Ok(()),
+            3 => Err(Failure::permanent("never")),
+            _ => Err(Failure::retry("not now")),
+        }
+    });
+    let push = push
+        .max_attempts(2)
+        .retry(EventRetry::immediately())
+        .layer(MetricsLayer::new());
+    let running = push.start(session).await.unwrap();
+    // Its channel has another name at each start.
+    let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
+    let all = PushConsumer::broadcast(&topic, move |_: EventContext, _: serde_json::Value| {
+        seen.send(()).unwrap();
+        async {}
+    });
+    let all = all.layer(MetricsLayer::new()).start(session).await.unwrap();
+    let mut pull = session.consume_topic::<u64>(&topic, "pull").await.unwrap();
+    let mut dead = session
+        .consume_topic::<serde_json::Value>(format!("{topic}.dlq"), "test")
+        .await
+        .unwrap();
+    for number in 0..5 {
+        session.produce(&topic, &number).await.unwrap();
+    }
+    session.produce(&topic, "none").await.unwrap();
+    // Each of the push consumer's comes here first; those of the pull consumer come below.
+    for _ in 0..3 {
+        dead.recv().await.unwrap().unwrap().ack().unwrap();
+    }
+    let mut dropped = false;
+    let mut refused = false;
+    let mut left = 6;
+    while left > 0 {
+        match pull.recv().await.unwrap() {
+            Ok(event) if *event == 0 && !dropped => {
+                dropped = true;
+                drop(event);
+                continue;
+            }
+            Ok(event) if *event == 1 && !refused => {
+                refused = true;
+                event.nack(Duration::ZERO).unwrap();
+                continue;
+            }
+            Ok(event) if *event < 3 => event.ack().unwrap(),
+            Ok(event) => pull.dead_letter(event, "no").await.unwrap(),
+            Err(message) => message.discard().unwrap(),
+        }
+        left -= 1;
+    }
+    running.stop().await;
+    for _ in 0..6 {
+        handled.recv().await.unwrap();
+    }
+    all.stop().await;
+    topic
 }
 
 #[tokio::test]
@@ -70,6 +135,8 @@ async fn prometheus_gets_what_happened() {
         tokio::task::yield_now().await;
     }
 
+    let events = events_of_each_kind(&session).await;
+
     let metrics = get(&prometheus, "/metrics").await;
     assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
     let has = |line: String| assert!(metrics.lines().any(|found| found == line), "no {line}\n{metrics}");
@@ -96,6 +163,40 @@ async fn prometheus_gets_what_happened() {
         "almanet_produced_total{{topic=\"{topic}\",outcome=\"failed\"}} 1"
     ));
     has("# TYPE almanet_call_duration_seconds histogram".to_owned());
+    let push = format!("topic=\"{events}\",channel=\"push\"");
+    for (outcome, count) in [("ok", 3), ("retried", 1), ("dead_letter", 3)] {
+        has(format!(
+            "almanet_consumed_total{{{push},outcome=\"{outcome}\"}} {count}"
+        ));
+    }
+    for (outcome, count) in [("ok", 3), ("error", 2), ("permanent", 1), ("undecodable", 1)] {
+        has(format!(
+            "almanet_event_duration_seconds_count{{{push},outcome=\"{outcome}\"}} {count}"
+        ));
+    }
+    has(format!("almanet_events_running{{{push}}} 0"));
+    has(format!("almanet_event_age_seconds_count{{{push}}} 7"));
+    has(format!(
+        "almanet_produced_total{{topic=\"{events}\",outcome=\"ok\"}} 6"
+    ));
+    has(format!(
+        "almanet_produced_total{{topic=\"{events}.dlq\",outcome=\"ok\"}} 5"
+    ));
+    let own = format!("topic=\"{events}\",channel=\"(own)\",outcome=\"ok\"");
+    has(format!("almanet_consumed_total{{{own}}} 6"));
+    has(format!("almanet_event_duration_seconds_count{{{own}}} 6"));
+    let pull = format!("topic=\"{events}\",channel=\"pull\"");
+    for (outcome, count) in [
+        ("ok", 3),
+        ("retried", 1),
+        ("dropped", 1),
+        ("dead_letter", 2),
+        ("discarded", 1),
+    ] {
+        has(format!(
+            "almanet_consumed_total{{{pull},outcome=\"{outcome}\"}} {count}"
+        ));
+    }
 
     assert!(get(&prometheus, "/").await.starts_with("HTTP/1.1 404 "));
     let again = Prometheus::serve("127.0.0.1:0").await;

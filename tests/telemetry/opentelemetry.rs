@@ -1,6 +1,6 @@
 //! The spans of all programs form one trace in OpenTelemetry.
 
-use almanet::{Context, Procedure, RpcError, Service};
+use almanet::{Context, EventContext, Procedure, PushConsumer, RpcError, Service};
 use almanet_tests::{TestBroker, unique};
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
@@ -118,4 +118,50 @@ async fn a_trace_that_comes_in_is_joined() {
         SpanId::from_hex("00f067aa0ba902b7").unwrap()
     );
     assert!(handler.parent_span_is_remote);
+}
+
+#[tokio::test]
+async fn a_call_the_event_that_its_handler_emits_and_the_consumer_are_one_trace() {
+    let _alone = alone().await;
+    let exported = Exported::start();
+    let broker = TestBroker::start().await;
+    let session = broker.session_with(|builder| builder.event_traces(true)).await;
+    let (uri, topic) = (unique("test.order"), unique("test.ordered"));
+    let ordered = topic.clone();
+    let order = Procedure::new(&uri, move |context: Context, number: u64| {
+        let ordered = ordered.clone();
+        async move {
+            context.session().produce(&ordered, &number).await.unwrap();
+            Ok::<_, std::convert::Infallible>(())
+        }
+    });
+    let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
+    let consumer = PushConsumer::new(&topic, "mailer", move |_: EventContext, number: u64| {
+        seen.send(number).unwrap();
+        async {}
+    });
+    let service = Service::new().procedure(order).consumer(consumer);
+    let handle = service.start(&session).await.unwrap();
+    session.call::<()>(&uri, &7).await.unwrap();
+    assert_eq!(handled.recv().await, Some(7));
+    handle.stop().await;
+
+    let chain = [
+        exported.span(&uri, SpanKind::Client),
+        exported.span(&uri, SpanKind::Server),
+        exported.span(&topic, SpanKind::Producer),
+        exported.span(&topic, SpanKind::Consumer),
+    ];
+    for pair in chain.windows(2) {
+        let [parent, child] = pair else { continue };
+        assert_eq!(
+            child.parent_span_id,
+            parent.span_context.span_id(),
+            "{}",
+            child.name
+        );
+        assert_eq!(child.span_context.trace_id(), parent.span_context.trace_id());
+    }
+    assert!(chain[3].parent_span_is_remote);
+    assert_eq!(chain[3].status, Status::Ok);
 }

@@ -17,11 +17,11 @@ use crate::alone;
 
 /// The log of this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     /// Takes down what passes `filter`, and each span at its end.
-    fn start(filter: &str) -> (Self, DefaultGuard) {
+    pub(crate) fn start(filter: &str) -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -34,7 +34,7 @@ impl Log {
     }
 
     /// The lines that have all of `parts`.
-    fn lines(&self, parts: &[&str]) -> Vec<String> {
+    pub(crate) fn lines(&self, parts: &[&str]) -> Vec<String> {
         let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         log.lines()
             .filter(|line| parts.iter().all(|part| line.contains(part)))
@@ -43,7 +43,7 @@ impl Log {
     }
 
     /// The one line that has all of `parts`.
-    fn line(&self, parts: &[&str]) -> String {
+    pub(crate) fn line(&self, parts: &[&str]) -> String {
         let mut lines = self.lines(parts);
         assert_eq!(lines.len(), 1, "{parts:?}: {lines:#?}\n{:#?}", self.lines(&[]));
         lines.remove(0)
@@ -61,7 +61,7 @@ impl io::Write for Log {
 }
 
 /// The value of a field of the innermost span in which a line was written.
-fn field(line: &str, name: &str) -> String {
+pub(crate) fn field(line: &str, name: &str) -> String {
     let (_, value) = line
         .rsplit_once(&format!(" {name}="))
         .unwrap_or_else(|| panic!("no {name}: {line}"));

@@ -8,10 +8,10 @@ use tracing::subscriber::DefaultGuard;
 
 use crate::alone;
 
-const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+pub(crate) const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// Turns all spans off in this thread, whatever the tests in others look at.
-fn nobody_looks() -> DefaultGuard {
+pub(crate) fn nobody_looks() -> DefaultGuard {
     let subscriber = tracing_subscriber::fmt().with_env_filter("off").finish();
     tracing::subscriber::set_default(subscriber)
 }

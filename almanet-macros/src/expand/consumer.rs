@@ -6,7 +6,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Ident, spanned::Spanned as _};
 
-use super::{allowances, generated_at};
+use super::{allowances, generated_at, schema};
 use crate::{
     ast::{Consumer, Passing},
     attr::{ConsumerOptions, Given},
@@ -67,11 +67,13 @@ pub(super) fn handler(consumer: &Consumer, function: &TokenStream) -> TokenStrea
         &quote_spanned!(ty.span()=> <#ty as ::almanet::Event>::TOPIC),
     );
     let settings = settings(consumer);
+    let schema = schema::of_consumer(ty);
     quote_spanned! {span=>
         #constructor(#names #moved |#context_pattern: ::almanet::EventContext, #event: #ty| {
             #share_state
             async move { #function(#state_passed #context_passed #event).await }
         })
+        #schema
         #settings
     }
 }

@@ -1,11 +1,11 @@
-//! What is written so that procedures and errors can tell the JSON Schemas of what travels.
+//! What is written so that procedures, events and errors can tell the JSON Schemas of what travels.
 //!
 //! A type that has no schema must do too, so each is asked by a probe: where the type derives `JsonSchema` the probe has
 //! a method of its own, and otherwise that of the trait `Unknown`, which knows nothing.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::Ident;
+use syn::{Ident, Type};
 
 use super::procedure::outcome_types;
 use crate::ast::{Argument, ErrorKind, Fields, Procedure};
@@ -37,6 +37,28 @@ pub(super) fn of_procedure(procedure: &Procedure) -> TokenStream {
                 )
             }
             __schemas
+        })
+    }
+}
+
+/// The body of a function that makes the schema of the events of type `ty`.
+pub(super) fn of_event(ty: &TokenStream) -> TokenStream {
+    quote! {
+        #[allow(unused_imports)]
+        use ::almanet::__private::Unknown as _;
+        ::almanet::__private::Probe::<#ty>::new().payload()
+    }
+}
+
+/// The setters of a `PushConsumer` that say what it takes. The type need not be an `Event`, where the topic is named.
+pub(super) fn of_consumer(ty: &Type) -> TokenStream {
+    let schema = of_event(&quote!(#ty));
+    quote! {
+        .schema(|| { #schema })
+        .version({
+            #[allow(unused_imports)]
+            use ::almanet::__private::Unknown as _;
+            ::almanet::__private::Probe::<#ty>::new().version()
         })
     }
 }

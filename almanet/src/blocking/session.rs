@@ -13,8 +13,7 @@ use super::{
 use crate::{
     error::{ConnectError, ConsumeError, LeaveError, ProduceError},
     event::Event,
-    session::{self, SessionBuilder},
-    transport::Publication,
+    session::{self, Manner, SessionBuilder},
 };
 
 /// [`almanet::Session`](crate::Session) for programs without a runtime. Cheap to clone; all clones are one session.
@@ -90,13 +89,20 @@ impl Session {
         topic: impl AsRef<str>,
         payload: &(impl Serialize + ?Sized),
     ) -> Result<(), Error<ProduceError>> {
+        self.publish(topic.as_ref(), Manner::default(), payload)
+    }
+
+    fn publish(
+        &self,
+        topic: &str,
+        manner: Manner,
+        payload: &(impl Serialize + ?Sized),
+    ) -> Result<(), Error<ProduceError>> {
         let topic = TopicName::new(topic).map_err(ProduceError::from)?;
-        let body = self.session.codec().encode(payload).map_err(ProduceError::from)?;
-        let publication = Publication::new(topic, body).allow_duplicates();
+        let (span, publication) = self.session.prepare(topic, manner, payload)?;
         let session = self.session.clone();
-        Ok(self
-            .engine
-            .wait(async move { session.publish(publication).await })??)
+        let publishing = async move { session.publish_in(span, publication).await };
+        Ok(self.engine.wait(publishing)?.map_err(ProduceError::from)?)
     }
 
     /// Publishes an event to its topic; returns once a broker has confirmed it.
@@ -105,7 +111,7 @@ impl Session {
     ///
     /// As [`Session::produce`].
     pub fn emit<E: Event>(&self, event: &E) -> Result<(), Error<ProduceError>> {
-        self.produce(E::TOPIC, event)
+        self.publish(E::TOPIC, Manner::of::<E>(), event)
     }
 
     /// Consumes the events of type `E` as a member of `channel`; returns once the subscription is confirmed.

@@ -4,12 +4,19 @@ use almanet_nsq::TopicName;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Event, incoming::answered, received::Received, received_batch::ReceivedBatch};
+use super::{
+    Event,
+    incoming::{Incoming, answered},
+    outgoing::Outgoing,
+    received::Received,
+    received_batch::ReceivedBatch,
+};
 use crate::{
     error::{CommitError, ProduceError},
     session::Session,
-    telemetry::Produced,
-    transport::{Delivery, Publication},
+    telemetry::{Answered, EmitSpan, carry_trace},
+    transport::Publication,
+    wire::Headers,
 };
 
 impl Session {
@@ -57,7 +64,7 @@ pub struct Batch {
     session: Session,
     /// In the order in which the topics were first named.
     outgoing: Vec<(TopicName, Vec<Bytes>)>,
-    acknowledged: Vec<Delivery>,
+    acknowledged: Vec<Incoming>,
 }
 
 impl Batch {
@@ -67,7 +74,7 @@ impl Batch {
     ///
     /// [`ProduceError::Encode`] and [`ProduceError::InvalidTopic`]; the batch is as it was.
     pub fn emit<E: Event>(&mut self, event: &E) -> Result<(), ProduceError> {
-        self.produce(E::TOPIC, event)
+        self.add(TopicName::new(E::TOPIC)?, Some(E::VERSION), event)
     }
 
     /// Adds a message to publish to `topic`.
@@ -80,8 +87,20 @@ impl Batch {
         topic: impl AsRef<str>,
         payload: &(impl Serialize + ?Sized),
     ) -> Result<(), ProduceError> {
-        let topic = TopicName::new(topic)?;
-        let body = self.session.codec().encode(payload)?;
+        self.add(TopicName::new(topic)?, None, payload)
+    }
+
+    fn add(
+        &mut self,
+        topic: TopicName,
+        version: Option<u32>,
+        payload: &(impl Serialize + ?Sized),
+    ) -> Result<(), ProduceError> {
+        let mut headers = Headers::new();
+        if self.session.event_traces() {
+            carry_trace(&mut headers);
+        }
+        let body = Outgoing::new(self.session.codec(), headers, version).body(payload)?;
         match self.outgoing.iter_mut().find(|(other, _)| *other == topic) {
             Some((_, bodies)) => bodies.push(body),
             None => self.outgoing.push((topic, vec![body])),
@@ -91,14 +110,13 @@ impl Batch {
 
     /// Adds an event to acknowledge.
     pub fn ack<T>(&mut self, event: Received<T>) {
-        self.acknowledged.push(event.into_incoming().delivery);
+        self.acknowledged.push(event.into_incoming());
     }
 
     /// Adds events to acknowledge.
     pub fn ack_all<T>(&mut self, events: ReceivedBatch<T>) {
         let events = events.events.into_iter();
-        self.acknowledged
-            .extend(events.map(|event| event.into_incoming().delivery));
+        self.acknowledged.extend(events.map(Received::into_incoming));
     }
 
     /// Publishes, topic by topic, and then acknowledges.
@@ -117,9 +135,9 @@ impl Batch {
     pub async fn commit(self) -> Result<(), CommitError> {
         for (published, (topic, bodies)) in self.outgoing.into_iter().enumerate() {
             let publication = Publication::several(topic.clone(), bodies).allow_duplicates();
-            let counted = Produced::by(&publication);
-            let outcome = self.session.transport().publish(publication).await;
-            counted.ended(&outcome);
+            // What is in the batch has been written: it carries the trace that it was added in.
+            let span = EmitSpan::open(&topic, false, &mut Headers::new());
+            let outcome = self.session.publish_in(span, publication).await;
             if let Err(source) = outcome {
                 return Err(CommitError {
                     topic,
@@ -128,8 +146,8 @@ impl Batch {
                 });
             }
         }
-        for delivery in self.acknowledged {
-            answered(delivery.finish());
+        for event in self.acknowledged {
+            answered(event.finish(Answered::Ok));
         }
         Ok(())
     }

@@ -21,7 +21,9 @@ use super::{
     received::{Received, Undecodable},
     topics::{CheckedTopics, Reading},
 };
-use crate::{error::ProduceError, session::Session, transport::Subscription, wire::DecodeError};
+use crate::{
+    error::ProduceError, session::Session, telemetry::Answered, transport::Subscription, wire::DecodeError,
+};
 
 /// A subscription whose messages are values of `T`.
 ///
@@ -196,7 +198,7 @@ impl<T: DeserializeOwned> Consumer<T> {
             attempts: event.attempts,
         };
         burial.publish(&self.session, &event).await?;
-        answered(event.delivery.finish());
+        answered(event.finish(Answered::DeadLetter));
         Ok(())
     }
 

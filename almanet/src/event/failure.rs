@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use tower::BoxError;
+
 /// What a handler of events returns when it fails.
 ///
 /// Any error becomes one, by `?` or `.into()`, and then the event is tried again. [`Failure::permanent`] says that this
@@ -21,6 +23,7 @@ use std::{error::Error, fmt, time::Duration};
 /// ```
 ///
 /// It is no [`Error`] itself, so that all errors can become one.
+#[derive(Clone)]
 pub struct Failure {
     pub(super) kind: FailureKind,
     message: String,
@@ -56,6 +59,11 @@ impl Failure {
         Self::new(FailureKind::Permanent, &error)
     }
 
+    /// The event shall be handled again: `error` and its causes say why.
+    pub(super) fn from_error(error: &dyn Error) -> Self {
+        Self::new(FailureKind::Retry, &chain(error))
+    }
+
     pub(super) fn undecodable(error: &dyn Error) -> Self {
         Self::new(FailureKind::Undecodable, &chain(error))
     }
@@ -72,6 +80,15 @@ impl Failure {
         &self.message
     }
 
+    /// How the handler ended, in one of a few words.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self.kind {
+            FailureKind::Retry | FailureKind::RetryAfter(_) => "error",
+            FailureKind::Permanent => "permanent",
+            FailureKind::Undecodable => "undecodable",
+        }
+    }
+
     /// Whether the event shall not be handled again.
     pub fn is_permanent(&self) -> bool {
         matches!(self.kind, FailureKind::Permanent | FailureKind::Undecodable)
@@ -80,9 +97,21 @@ impl Failure {
 
 impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::new(FailureKind::Retry, &chain(&error))
+        Self::from_error(&error)
     }
 }
+
+/// So that a failure passes through the layers of others, and comes out as it was.
+impl From<Failure> for BoxError {
+    fn from(failure: Failure) -> Self {
+        Box::new(Passing(failure))
+    }
+}
+
+/// A failure where only an [`Error`] fits.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub(super) struct Passing(pub(super) Failure);
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,6 +12,9 @@ pub(super) const CHANNEL: &str = "almanet-channel";
 /// How many milliseconds after its publication the event shall be handled.
 pub(super) const DELAY: &str = "almanet-delay-ms";
 
+/// The version of the event's type, as its publisher knew it.
+pub(super) const VERSION: &str = "almanet-event-version";
+
 /// The replay that brought the event back, so that it does not take it for another dead letter when it fails again.
 pub(super) const REPLAY: &str = "almanet-replay";
 
@@ -29,11 +32,14 @@ pub(super) fn delay(headers: &Headers) -> Option<Duration> {
     headers.get(DELAY)?.parse().ok().map(Duration::from_millis)
 }
 
-/// The headers of an event that shall be handled after `delay`.
-pub(crate) fn delayed(delay: Duration) -> Headers {
-    let mut headers = Headers::new();
+/// Says in `headers` that the event shall be handled after `delay`.
+pub(crate) fn delayed(headers: &mut Headers, delay: Duration) {
     headers.insert(DELAY, millis(delay));
-    headers
+}
+
+/// The version of the event's type, when it travelled along.
+pub(super) fn version(headers: &Headers) -> Option<u32> {
+    headers.get(VERSION)?.parse().ok()
 }
 
 /// A time in whole milliseconds.

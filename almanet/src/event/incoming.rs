@@ -1,12 +1,16 @@
 //! What becomes of a message before anybody sees it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use almanet_nsq::ChannelName;
 
 use super::{header, retry::steps};
 use crate::{
-    transport::Delivery,
+    telemetry::{Answered, Consumed, Counted},
+    transport::{AnswerError, Delivery},
     wire::{Codec, EnvelopeError, EventBody},
 };
 
@@ -21,6 +25,27 @@ pub(super) struct Incoming {
     pub(super) body: Result<EventBody, EnvelopeError>,
     /// How often it was delivered to be handled: deliveries in the middle of a long delay do not count.
     pub(super) attempts: u32,
+    counted: Counted,
+}
+
+impl Incoming {
+    /// The event is dealt with, and is counted as `what` has become of it.
+    pub(super) fn finish(self, what: Answered) -> Result<(), AnswerError> {
+        self.counted.answered(what);
+        self.delivery.finish()
+    }
+
+    /// The event shall be delivered again after `delay`, and is counted as `what` has become of it.
+    pub(super) fn requeue(self, delay: Duration, what: Answered) -> Result<(), AnswerError> {
+        self.counted.answered(what);
+        self.delivery.requeue(delay)
+    }
+
+    /// The event is not yet due: it is delivered again after `delay`, and does not count.
+    pub(super) fn defer(self, delay: Duration) {
+        self.counted.not_yet();
+        answered(self.delivery.requeue(delay));
+    }
 }
 
 /// How events come in.
@@ -30,6 +55,7 @@ pub(super) struct Entrance {
     /// The codec of payloads that do not tell their own.
     pub(super) codec: Codec,
     pub(super) max_deferral: Duration,
+    pub(super) consumed: Arc<Consumed>,
 }
 
 impl Entrance {
@@ -57,6 +83,7 @@ impl Entrance {
             }
         }
         Some(Incoming {
+            counted: self.consumed.count(delivery.topic.as_ref()),
             delivery,
             body,
             attempts: attempts.max(1),
@@ -65,7 +92,7 @@ impl Entrance {
 }
 
 /// An answer that did not reach the broker: the message comes again, and is answered again.
-pub(super) fn answered(answer: Result<(), crate::transport::AnswerError>) {
+pub(super) fn answered(answer: Result<(), AnswerError>) {
     if let Err(error) = answer {
         tracing::debug!(%error, "an event will be delivered again");
     }

@@ -4,8 +4,12 @@ use std::{ops::Deref, time::Duration};
 
 use almanet_nsq::TopicName;
 
-use super::incoming::Incoming;
+use super::{
+    header,
+    incoming::{Incoming, answered},
+};
 use crate::{
+    telemetry::Answered,
     transport::{AnswerError, Delivery},
     wire::{DecodeError, Headers},
 };
@@ -31,7 +35,7 @@ impl<T> Received<T> {
     ///
     /// [`AnswerError`] when the connection that brought the event is gone; it will be delivered again.
     pub fn ack(self) -> Result<(), AnswerError> {
-        self.event.delivery.finish()
+        self.event.finish(Answered::Ok)
     }
 
     /// The event shall be delivered again, after `delay`, of which brokers grant an hour at most (nsqd's
@@ -41,7 +45,7 @@ impl<T> Received<T> {
     ///
     /// [`AnswerError`] when the connection that brought the event is gone; it will be delivered again.
     pub fn nack(self, delay: Duration) -> Result<(), AnswerError> {
-        self.event.delivery.requeue(delay)
+        self.event.requeue(delay, Answered::Retried)
     }
 
     /// The event needs more time: its message timeout begins anew. nsqd allows this for 15 minutes in all.
@@ -64,6 +68,12 @@ impl<T> Received<T> {
         self.event.body.as_ref().map_or(NONE, |body| &body.headers)
     }
 
+    /// The version of the event's type that its publisher had ([`Event::VERSION`](trait@crate::Event)). `None` for a bare
+    /// payload, and for what was published without a type: only events that travel in an envelope tell it.
+    pub fn event_version(&self) -> Option<u32> {
+        header::version(self.headers())
+    }
+
     /// The topic that the event came from, for a consumer of several; `None` for one that has a single topic.
     pub fn topic(&self) -> Option<&TopicName> {
         self.event.delivery.topic.as_deref()
@@ -76,7 +86,7 @@ impl<T> Received<T> {
 
     /// The value, with the event acknowledged. One that cannot be will be delivered again.
     pub(super) fn into_acknowledged(self) -> T {
-        super::incoming::answered(self.event.delivery.finish());
+        answered(self.event.finish(Answered::Ok));
         self.value
     }
 
@@ -130,7 +140,7 @@ impl Undecodable {
     ///
     /// [`AnswerError`] when the connection that brought the message is gone; it will be delivered again.
     pub fn discard(self) -> Result<(), AnswerError> {
-        self.event.delivery.finish()
+        self.event.finish(Answered::Discarded)
     }
 
     pub(super) fn into_incoming(self) -> Incoming {

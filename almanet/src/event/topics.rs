@@ -1,6 +1,6 @@
 //! What a consumer reads: one topic or all that match a pattern, as a member of which channel.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use almanet_nsq::{ChannelName, TopicName};
 
@@ -9,6 +9,7 @@ use crate::{
     error::ConsumeError,
     id::Id,
     session::Session,
+    telemetry::Consumed,
     transport::{SubscribeOptions, Subscription},
 };
 
@@ -36,6 +37,8 @@ pub(super) enum Channel {
 pub(super) struct Reading {
     pub(super) topics: CheckedTopics,
     pub(super) channel: ChannelName,
+    /// Whether the channel is the consumer's own.
+    own_channel: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -50,11 +53,16 @@ impl Reading {
             Topics::One(topic) => CheckedTopics::One(TopicName::new(topic)?),
             Topics::Matching(pattern) => CheckedTopics::Matching(TopicPattern::new(pattern)?),
         };
+        let own_channel = matches!(channel, Channel::Own);
         let channel = match channel {
             Channel::Named(channel) => ChannelName::new(channel)?,
             Channel::Own => ChannelName::new(format!("almanet.{}#ephemeral", Id::random()))?,
         };
-        Ok(Self { topics, channel })
+        Ok(Self {
+            topics,
+            channel,
+            own_channel,
+        })
     }
 
     /// That dead letters have somewhere to go.
@@ -65,11 +73,20 @@ impl Reading {
         Ok(())
     }
 
+    /// What metrics call the channel. Those of broadcasts have names without end, and one name there.
+    pub(super) fn channel_label(&self) -> Arc<str> {
+        match self.own_channel {
+            true => "(own)".into(),
+            false => self.channel.as_str().into(),
+        }
+    }
+
     pub(super) fn entrance(&self, session: &Session) -> Entrance {
         Entrance {
             channel: self.channel.clone(),
             codec: session.codec(),
             max_deferral: session.max_deferral(),
+            consumed: Consumed::on(self.topics.single(), self.channel_label()),
         }
     }
 
@@ -99,6 +116,14 @@ impl fmt::Display for CheckedTopics {
 }
 
 impl CheckedTopics {
+    /// The topic, where there is but one.
+    fn single(&self) -> Option<&TopicName> {
+        match self {
+            Self::One(topic) => Some(topic),
+            Self::Matching(_) => None,
+        }
+    }
+
     /// The topic of a message that says `said` of it. With a pattern each says it.
     pub(super) fn of_message(&self, said: Option<&TopicName>) -> Option<TopicName> {
         match (self, said) {

@@ -8,12 +8,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Ask, CONTROL_TOPIC, Question,
-    report::{Instance, InstanceInfo, InstanceStats, ProcedureSchema},
+    report::{EventSchema, Instance, InstanceInfo, InstanceStats, ProcedureSchema},
 };
 use crate::{error::IntrospectError, session::Session, wire::Payload};
 
 /// A question to all services that run, about to be asked: by [`ping`](Self::ping), [`info`](Self::info),
-/// [`stats`](Self::stats) or [`schemas`](Self::schemas).
+/// [`stats`](Self::stats), [`schemas`](Self::schemas) or [`event_schemas`](Self::event_schemas).
 ///
 /// Answers are collected until none has come for the [`quiet`](Self::quiet) time, or until the
 /// [`timeout`](Self::timeout). Nobody knows how many services there are, so one that takes longer is missed. An answer
@@ -154,6 +154,27 @@ impl Introspection {
     pub async fn schemas(self) -> Result<Vec<ProcedureSchema>, IntrospectError> {
         let key = |schema: &ProcedureSchema| (schema.instance.clone(), schema.uri.clone());
         self.ask(Ask::Schema, key).await
+    }
+
+    /// Asks which events the services consume: topic, channel, version and schema. Each consumer of each instance is an
+    /// answer of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ping`](Self::ping).
+    pub async fn event_schemas(self) -> Result<Vec<EventSchema>, IntrospectError> {
+        let key = |schema: &EventSchema| {
+            (
+                schema.instance.clone(),
+                schema.topic.clone(),
+                schema.channel.clone(),
+            )
+        };
+        self.ask(Ask::EventSchema, key).await
     }
 
     /// Asks, collects and sorts by `key`, by which an answer that was delivered twice is known too.

@@ -10,4 +10,7 @@ mod report;
 pub use ask::Introspection;
 pub(crate) use question::{Ask, CONTROL_TOPIC, Question};
 pub(crate) use report::millis;
-pub use report::{Instance, InstanceInfo, InstanceStats, ProcedureInfo, ProcedureSchema, ProcedureStats};
+pub use report::{
+    ConsumerInfo, EventSchema, Instance, InstanceInfo, InstanceStats, ProcedureInfo, ProcedureSchema,
+    ProcedureStats,
+};

@@ -26,4 +26,5 @@ pub(crate) enum Ask {
     Info,
     Stats,
     Schema,
+    EventSchema,
 }

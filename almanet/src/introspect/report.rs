@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{id::Id, service::Schemas};
 
@@ -38,6 +39,9 @@ pub struct InstanceInfo {
     pub stopping: bool,
     /// Its procedures, without those that are hidden.
     pub procedures: Vec<ProcedureInfo>,
+    /// Its consumers of events.
+    #[serde(default)]
+    pub consumers: Vec<ConsumerInfo>,
 }
 
 /// What has been said of a procedure.
@@ -58,6 +62,26 @@ pub struct ProcedureInfo {
     pub concurrency: u64,
     /// Whether running twice does no more than running once.
     pub idempotent: bool,
+}
+
+/// What has been said of a consumer of events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ConsumerInfo {
+    /// The topic, or the pattern of topics.
+    pub topic: String,
+    /// The channel that its instances share; one of its own for a broadcast.
+    pub channel: String,
+    /// What it does, for people.
+    pub description: String,
+    /// The version of the events; `None` for a type that has none.
+    pub version: Option<u32>,
+    /// How many milliseconds one attempt may take; `None` for as long as it takes.
+    pub timeout_ms: Option<u64>,
+    /// The most events that are handled at once in this instance.
+    pub concurrency: u64,
+    /// How often an event is handled at most before it is a dead letter.
+    pub max_attempts: u32,
 }
 
 /// How a service does.
@@ -126,6 +150,24 @@ pub struct ProcedureSchema {
     pub description: String,
     /// The schemas.
     pub schemas: Schemas,
+}
+
+/// What one consumer of events takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EventSchema {
+    /// Who answers.
+    pub instance: Instance,
+    /// The topic, or the pattern of topics.
+    pub topic: String,
+    /// The channel that its instances share; one of its own for a broadcast.
+    pub channel: String,
+    /// What it does, for people.
+    pub description: String,
+    /// The version of the events; `None` for a type that has none.
+    pub version: Option<u32>,
+    /// The JSON Schema (draft 2020-12) of the events as they are read, if the type has one.
+    pub schema: Option<Value>,
 }
 
 /// A time for people and for other languages.

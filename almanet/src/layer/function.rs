@@ -32,7 +32,8 @@ use crate::service::Handler;
 /// ```
 ///
 /// Around the calls of a session the function takes an [`OutgoingCall`](crate::OutgoingCall) and a
-/// [`Next`]`<`[`Caller`](crate::Caller)`>`.
+/// [`Next`]`<`[`Caller`](crate::Caller)`>`; around a consumer an [`IncomingEvent`](crate::IncomingEvent) and a
+/// [`Next`]`<`[`EventHandler`](crate::EventHandler)`>`.
 pub fn from_fn<F>(function: F) -> FnLayer<F> {
     FnLayer {
         function: Arc::new(function),

@@ -5,7 +5,10 @@ use std::time::Duration;
 use tower::{BoxError, Layer};
 
 use super::procedure::{Handler, Procedure, Request};
-use crate::{event::PushConsumer, wire::Payload};
+use crate::{
+    event::{EventHandler, IncomingEvent, PushConsumer},
+    wire::Payload,
+};
 
 /// Procedures and consumers of events that start and stop together.
 ///
@@ -100,6 +103,31 @@ impl Service {
     {
         let procedures = self.procedures.into_iter();
         self.procedures = procedures.map(|procedure| procedure.layer(&layer)).collect();
+        self
+    }
+
+    /// Wraps each consumer of events that the service has so far in a [`tower::Layer`], outside of the consumers' own
+    /// layers. The last layer added is the outermost. See [`layer`](crate::layer).
+    ///
+    /// ```
+    /// use almanet::{Service, layer::GlobalConcurrencyLimitLayer};
+    ///
+    /// // The database takes eight connections of this program, whichever events need them.
+    /// fn modest(service: Service) -> Service {
+    ///     service.consumer_layer(GlobalConcurrencyLimitLayer::new(8))
+    /// }
+    /// ```
+    pub fn consumer_layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<EventHandler>,
+        L::Service: tower::Service<IncomingEvent, Response = (), Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        let consumers = self.consumers.into_iter();
+        self.consumers = consumers.map(|consumer| consumer.layer(&layer)).collect();
         self
     }
 

@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::Value;
 
+use crate::event::Event;
+
 /// Asks `T`. Its own methods are there when `T` has a schema; otherwise those of [`Unknown`] are found.
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<fn() -> T>);
@@ -41,6 +43,13 @@ impl<T: JsonSchema> Probe<T> {
     }
 }
 
+impl<T: Event> Probe<T> {
+    /// The version of the event.
+    pub fn version(&self) -> Option<u32> {
+        Some(T::VERSION)
+    }
+}
+
 impl<T, E> Probe<Result<T, E>> {
     /// Whether the type is a `Result`, whatever alias it goes by.
     pub const IS_RESULT: bool = true;
@@ -58,6 +67,11 @@ pub trait Unknown {
 
     /// No schema.
     fn result(&self) -> Option<Value> {
+        None
+    }
+
+    /// No version: it is no event.
+    fn version(&self) -> Option<u32> {
         None
     }
 

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{meter::Meter, procedure::ProcedureOptions, schema::Schemas};
 use crate::{
+    event::ShownConsumer,
     id::Id,
     introspect::{
         Ask, Instance, InstanceInfo, InstanceStats, ProcedureInfo, ProcedureSchema, Question, millis,
@@ -24,6 +25,7 @@ pub(super) struct Serving {
     pub(super) stop: CancellationToken,
     /// Without those that are hidden.
     pub(super) procedures: Vec<Shown>,
+    pub(super) consumers: Vec<ShownConsumer>,
 }
 
 /// A procedure that is not hidden.
@@ -60,19 +62,28 @@ impl Serving {
         if question.procedure.is_some() && shown.is_empty() {
             return Vec::new();
         }
+        // Who asks about a procedure hears of that alone.
+        let consumers = match question.procedure {
+            None => self.consumers.as_slice(),
+            Some(_) => &[],
+        };
         match question.ask {
             Ask::Ping => vec![Payload::encode(codec, &self.instance)],
-            Ask::Info => vec![Payload::encode(codec, &self.info(&shown))],
+            Ask::Info => vec![Payload::encode(codec, &self.info(&shown, consumers))],
             Ask::Stats => vec![Payload::encode(codec, &self.stats(&shown))],
             // One by one, because schemas are long and the broker takes messages up to a size.
             Ask::Schema => shown
                 .iter()
                 .map(|shown| Payload::encode(codec, &self.schema(shown)))
                 .collect(),
+            Ask::EventSchema => consumers
+                .iter()
+                .map(|consumer| Payload::encode(codec, &consumer.schema(&self.instance)))
+                .collect(),
         }
     }
 
-    fn info(&self, shown: &[&Shown]) -> InstanceInfo {
+    fn info(&self, shown: &[&Shown], consumers: &[ShownConsumer]) -> InstanceInfo {
         InstanceInfo {
             instance: self.instance.clone(),
             description: self.description.clone(),
@@ -81,6 +92,7 @@ impl Serving {
             uptime_ms: millis(self.started.elapsed()),
             stopping: self.stop.is_cancelled(),
             procedures: shown.iter().map(|shown| shown.info()).collect(),
+            consumers: consumers.iter().map(ShownConsumer::info).collect(),
         }
     }
 

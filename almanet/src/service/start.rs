@@ -72,6 +72,7 @@ impl Service {
             started: Instant::now(),
             stop: stop.clone(),
             procedures: shown,
+            consumers: consumers.iter().map(|consumer| consumer.shown.clone()).collect(),
         });
         if self.introspection
             && let Err(error) = session.control().join(session, &serving).await
@@ -101,7 +102,12 @@ impl Service {
         }
         for consumer in consumers {
             let consuming = consumer.run(stop.clone(), abort.clone());
-            running.spawn(session.services().track_future(consuming));
+            let serving = Arc::clone(&serving);
+            running.spawn(session.services().track_future(async move {
+                consuming.await;
+                // Until here the service answers those who ask what it is.
+                drop(serving);
+            }));
         }
         running.close();
         Ok(ServiceHandle::new(stop, running, counted))

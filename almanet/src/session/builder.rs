@@ -44,6 +44,7 @@ pub struct SessionBuilder {
     retry_budget: RetryBudget,
     circuit_breaker: Option<CircuitBreaker>,
     max_deferral: Duration,
+    event_traces: bool,
     nsq: NsqTransportConfig,
     transport: Option<Arc<dyn Transport>>,
 }
@@ -64,6 +65,7 @@ impl Default for SessionBuilder {
             circuit_breaker: None,
             // nsqd's default for `--max-req-timeout`.
             max_deferral: Duration::from_secs(60 * 60),
+            event_traces: false,
             nsq: NsqTransportConfig::default(),
             transport: None,
         }
@@ -175,6 +177,17 @@ impl SessionBuilder {
         self
     }
 
+    /// Whether events that are published on behalf of a trace carry it, so that the spans of their consumers belong to it. The
+    /// trace is that of the handler or the [`scope`](crate::telemetry::TraceContext::scope) that publishes, or with the
+    /// feature `opentelemetry` that of the span around.
+    ///
+    /// Default: no, because such an event travels in an envelope, which Almanet's consumers unwrap and others see. What is
+    /// published where there is no trace stays a bare payload in any case.
+    pub fn event_traces(mut self, carried: bool) -> Self {
+        self.event_traces = carried;
+        self
+    }
+
     /// The settings of the connections to NSQ: TLS, the secret for AUTH, compression, timeouts, limits.
     ///
     /// ```no_run
@@ -235,6 +248,7 @@ impl SessionBuilder {
             self.max_deferral,
         );
         shared.caller = self.caller;
+        shared.event_traces = self.event_traces;
         tracing::debug!(session = %shared.id, transport = ?shared.transport, "session connected");
         Ok(Session {
             shared: Arc::new(shared),

@@ -24,5 +24,6 @@ pub use circuit::{CircuitBreaker, CircuitState};
 pub(crate) use clocks::unix_nanos;
 pub(crate) use inherit::Inherited;
 pub use layered::{Caller, OutgoingCall};
+pub(crate) use publish::Manner;
 pub use retry::{Retry, RetryBudget};
 pub use shared::Session;

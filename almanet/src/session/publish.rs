@@ -8,11 +8,30 @@ use serde::Serialize;
 use super::shared::Session;
 use crate::{
     error::ProduceError,
-    event::{Event, delayed},
-    telemetry::Produced,
-    transport::Publication,
-    wire::{EventBody, Headers, Payload},
+    event::{Event, Outgoing, delayed},
+    telemetry::{EmitSpan, Produced},
+    transport::{Publication, PublishError},
+    wire::Headers,
 };
+
+/// What is said of messages beside what they hold.
+#[derive(Default)]
+pub(crate) struct Manner {
+    headers: Headers,
+    /// Of the type, when it is an [`Event`].
+    version: Option<u32>,
+    delay: Option<Duration>,
+}
+
+impl Manner {
+    /// An event of this type.
+    pub(crate) fn of<E: Event>() -> Self {
+        Self {
+            version: Some(E::VERSION),
+            ..Self::default()
+        }
+    }
+}
 
 impl Session {
     /// Publishes `payload` to `topic`; returns once a broker has confirmed it.
@@ -41,19 +60,64 @@ impl Session {
         topic: impl AsRef<str>,
         payload: &(impl Serialize + ?Sized),
     ) -> Result<(), ProduceError> {
-        let topic = TopicName::new(topic)?;
-        let body = self.codec().encode(payload)?;
+        self.send(TopicName::new(topic)?, Manner::default(), payload)
+            .await
+    }
+
+    async fn send(
+        &self,
+        topic: TopicName,
+        manner: Manner,
+        payload: &(impl Serialize + ?Sized),
+    ) -> Result<(), ProduceError> {
+        let (span, publication) = self.prepare(topic, manner, payload)?;
+        Ok(self.publish_in(span, publication).await?)
+    }
+
+    /// The message that carries `payload`, and the span that it is to be published in.
+    pub(crate) fn prepare(
+        &self,
+        topic: TopicName,
+        manner: Manner,
+        payload: &(impl Serialize + ?Sized),
+    ) -> Result<(Option<EmitSpan>, Publication), ProduceError> {
+        let Manner {
+            mut headers,
+            version,
+            delay,
+        } = manner;
+        let longest = self.max_deferral();
+        if let Some(delay) = delay.filter(|delay| *delay > longest) {
+            delayed(&mut headers, delay);
+        }
+        let span = EmitSpan::open(&topic, self.event_traces(), &mut headers);
+        let body = Outgoing::new(self.codec(), headers, version).body(payload)?;
+        let mut publication = Publication::new(topic, body);
+        publication.delay = delay.map(|delay| delay.min(longest));
+        Ok((span, publication))
+    }
+
+    /// Publishes messages whose bodies are written already, in their span if there is one. That is boxed, so that what
+    /// nobody looks at carries none of it.
+    pub(crate) async fn publish_in(
+        &self,
+        span: Option<EmitSpan>,
+        publication: Publication,
+    ) -> Result<(), PublishError> {
         // Consumers have to expect duplicates anyway: NSQ delivers at least once.
-        let publication = Publication::new(topic, body).allow_duplicates();
-        self.publish(publication).await
+        let publishing = self.publish(publication.allow_duplicates());
+        match span {
+            None => publishing.await,
+            Some(span) => Box::pin(span.watch(publishing)).await,
+        }
     }
 
     /// Publishes messages whose bodies are written already.
-    pub(crate) async fn publish(&self, publication: Publication) -> Result<(), ProduceError> {
+    async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
         let counted = Produced::by(&publication);
         let outcome = self.transport().publish(publication).await;
         counted.ended(&outcome);
-        Ok(outcome?)
+        outcome
     }
 
     /// Publishes an event to its topic; returns once a broker has confirmed it.
@@ -66,7 +130,26 @@ impl Session {
     ///
     /// When the future is dropped, the event may or may not be published.
     pub async fn emit<E: Event>(&self, event: &E) -> Result<(), ProduceError> {
-        self.produce(E::TOPIC, event).await
+        self.send(TopicName::new(E::TOPIC)?, Manner::of::<E>(), event)
+            .await
+    }
+
+    /// Publishes an event to its topic with `headers` beside it; returns once a broker has confirmed it. See
+    /// [`produce_with`](Self::produce_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::produce`].
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the event may or may not be published.
+    pub async fn emit_with<E: Event>(&self, headers: Headers, event: &E) -> Result<(), ProduceError> {
+        let manner = Manner {
+            headers,
+            ..Manner::of::<E>()
+        };
+        self.send(TopicName::new(E::TOPIC)?, manner, event).await
     }
 
     /// Publishes an event to its topic that is delivered after `delay`, however long that is; returns once a broker has
@@ -82,7 +165,11 @@ impl Session {
     ///
     /// When the future is dropped, the event may or may not be published.
     pub async fn emit_after<E: Event>(&self, delay: Duration, event: &E) -> Result<(), ProduceError> {
-        self.produce_after(E::TOPIC, delay, event).await
+        let manner = Manner {
+            delay: Some(delay),
+            ..Manner::of::<E>()
+        };
+        self.send(TopicName::new(E::TOPIC)?, manner, event).await
     }
 
     /// Publishes `payload` to `topic`, to be delivered after `delay`; returns once a broker has confirmed it.
@@ -105,19 +192,11 @@ impl Session {
         delay: Duration,
         payload: &(impl Serialize + ?Sized),
     ) -> Result<(), ProduceError> {
-        let topic = TopicName::new(topic)?;
-        let payload = Payload::encode(self.codec(), payload)?;
-        let longest = self.max_deferral();
-        let headers = if delay > longest {
-            delayed(delay)
-        } else {
-            Headers::new()
+        let manner = Manner {
+            delay: Some(delay),
+            ..Manner::default()
         };
-        let body = EventBody::new(headers, payload).encode()?;
-        let publication = Publication::new(topic, body)
-            .after(delay.min(longest))
-            .allow_duplicates();
-        self.publish(publication).await
+        self.send(TopicName::new(topic)?, manner, payload).await
     }
 
     /// Publishes events of one type together, all or none (NSQ's MPUB); returns once a broker has confirmed them. No
@@ -148,16 +227,16 @@ impl Session {
         events: impl IntoIterator<Item = &'a E>,
     ) -> Result<(), ProduceError> {
         let topic = TopicName::new(E::TOPIC)?;
-        let encoded: Result<Vec<_>, _> = events
-            .into_iter()
-            .map(|event| self.codec().encode(event))
-            .collect();
-        let bodies = encoded?;
-        if bodies.is_empty() {
+        let mut events = events.into_iter().peekable();
+        if events.peek().is_none() {
             return Ok(());
         }
-        let publication = Publication::several(topic, bodies).allow_duplicates();
-        self.publish(publication).await
+        let mut headers = Headers::new();
+        let span = EmitSpan::open(&topic, self.event_traces(), &mut headers);
+        let outgoing = Outgoing::new(self.codec(), headers, Some(E::VERSION));
+        let encoded: Result<Vec<_>, _> = events.map(|event| outgoing.body(event)).collect();
+        let bodies = encoded?;
+        Ok(self.publish_in(span, Publication::several(topic, bodies)).await?)
     }
 
     /// Publishes `payload` to `topic` with `headers` beside it, in an envelope that Almanet's consumers unwrap; other
@@ -177,10 +256,10 @@ impl Session {
         headers: Headers,
         payload: &(impl Serialize + ?Sized),
     ) -> Result<(), ProduceError> {
-        let topic = TopicName::new(topic)?;
-        let payload = Payload::encode(self.codec(), payload)?;
-        let body = EventBody::new(headers, payload).encode()?;
-        let publication = Publication::new(topic, body).allow_duplicates();
-        self.publish(publication).await
+        let manner = Manner {
+            headers,
+            ..Manner::default()
+        };
+        self.send(TopicName::new(topic)?, manner, payload).await
     }
 }

@@ -67,6 +67,8 @@ pub(super) struct Shared {
     /// What makes the calls, when there are layers around them.
     pub(super) caller: Option<Caller>,
     pub(super) max_deferral: Duration,
+    /// Whether events carry the trace that they are published for.
+    pub(super) event_traces: bool,
     pub(super) pending: Arc<PendingCalls>,
     pub(super) running: Arc<RunningCalls>,
     pub(super) clocks: Arc<Clocks>,
@@ -111,6 +113,7 @@ impl Shared {
             leave_timeout,
             caller: None,
             max_deferral,
+            event_traces: false,
             pending: Arc::new(PendingCalls::new(id)),
             running: Arc::default(),
             clocks: Arc::default(),
@@ -229,6 +232,11 @@ impl Session {
     /// The longest time for which the brokers hold a message back; longer ones are made of several.
     pub(crate) fn max_deferral(&self) -> Duration {
         self.shared.max_deferral
+    }
+
+    /// Whether events carry the trace that they are published for.
+    pub(crate) fn event_traces(&self) -> bool {
+        self.shared.event_traces
     }
 
     /// Topics of dead letters whose channel this session has seen to.

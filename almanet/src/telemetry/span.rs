@@ -82,13 +82,15 @@ pub(crate) fn run(
 ) -> impl Future<Output = Result<Payload, RemoteError>> + Send {
     match HandlerSpan::open(&request) {
         None => Either::Left(handler.oneshot(request)),
-        Some(span) => Either::Right(Box::pin(span.watch(handler.oneshot(request)))),
+        Some(span) => Either::Right(Box::pin(
+            span.watch(handler.oneshot(request), RemoteError::outcome),
+        )),
     }
 }
 
 /// The span of a handler that runs.
 #[derive(Debug)]
-struct HandlerSpan {
+pub(super) struct HandlerSpan {
     watched: Watched,
     context: TraceContext,
 }
@@ -110,10 +112,15 @@ impl HandlerSpan {
             trace_id = Empty,
             outcome = Empty,
         );
-        if span.is_disabled() && context.headers().is_empty() {
+        Self::enter(span, context.headers())
+    }
+
+    /// The span of what came with `headers`; `None` when nobody looks and no trace came in.
+    pub(super) fn enter(span: Span, headers: &Headers) -> Option<Self> {
+        if span.is_disabled() && headers.is_empty() {
             return None;
         }
-        Self::place(span, context.headers())
+        Self::place(span, headers)
     }
 
     #[cold]
@@ -136,17 +143,18 @@ impl HandlerSpan {
         })
     }
 
-    /// Runs the handler in the span, and notes how it ends.
-    async fn watch(
+    /// Runs the handler in the span, and notes how it ends; `failed` has the word for an error.
+    pub(super) async fn watch<T, E>(
         self,
-        handler: impl Future<Output = Result<Payload, RemoteError>>,
-    ) -> Result<Payload, RemoteError> {
+        handler: impl Future<Output = Result<T, E>>,
+        failed: fn(&E) -> &'static str,
+    ) -> Result<T, E> {
         let Self { watched, context } = self;
         let handler = handler.instrument(watched.span.clone());
         let outcome = context.scope(handler).await;
         watched.ended(match &outcome {
             Ok(_) => "ok",
-            Err(error) => error.outcome(),
+            Err(error) => failed(error),
         });
         outcome
     }
@@ -154,17 +162,21 @@ impl HandlerSpan {
 
 /// A span that shows how what it is around has ended; dropped before, it shows that.
 #[derive(Debug)]
-struct Watched {
+pub(super) struct Watched {
     span: Span,
     ended: bool,
 }
 
 impl Watched {
-    fn new(span: Span) -> Self {
+    pub(super) fn new(span: Span) -> Self {
         Self { span, ended: false }
     }
 
-    fn ended(mut self, outcome: &str) {
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    pub(super) fn ended(mut self, outcome: &str) {
         self.note(outcome);
     }
 
@@ -184,7 +196,7 @@ impl Drop for Watched {
     }
 }
 
-fn record_trace(span: &Span, context: &TraceContext) {
+pub(super) fn record_trace(span: &Span, context: &TraceContext) {
     if !span.is_disabled() {
         span.record("trace_id", tracing::field::display(context.trace_id_text()));
     }
@@ -227,13 +239,13 @@ impl RemoteError {
 }
 
 #[cfg(feature = "opentelemetry")]
-use super::opentelemetry::{context_of, set_parent as adopt};
+pub(super) use super::opentelemetry::{context_of, set_parent as adopt};
 
 /// Without OpenTelemetry, spans have no ids that other programs could know.
 #[cfg(not(feature = "opentelemetry"))]
-fn context_of(_: &Span) -> Option<TraceContext> {
+pub(super) fn context_of(_: &Span) -> Option<TraceContext> {
     None
 }
 
 #[cfg(not(feature = "opentelemetry"))]
-fn adopt(_: &Span, _: &TraceContext) {}
+pub(super) fn adopt(_: &Span, _: &TraceContext) {}

@@ -90,6 +90,8 @@ async fn letters_are_listed_again_and_again_and_replayed_by_choice() {
             "a look takes nothing away"
         );
     }
+    let few = letters.clone().limit(3);
+    assert_eq!(few.list().await.unwrap().len(), 3, "no more than it was told");
     let (_running, good) = refuse_below(&session, &topic, "worker", 0).await;
     let replayed = letters
         .replay(|letter| letter.decode::<u64>().is_ok_and(|number| number < 4))

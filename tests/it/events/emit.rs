@@ -2,10 +2,21 @@
 
 use std::time::Duration;
 
-use almanet::{Codec, Event, EventContext, Headers, PushConsumer};
+use almanet::{
+    Codec, Event, EventContext, Headers, ProduceError, PushConsumer, Session,
+    testing::MemoryBroker,
+    transport::{
+        ChannelName, Publication, PublishError, SubscribeError, SubscribeOptions, Subscription, TopicName,
+        Transport,
+    },
+};
 use almanet_tests::{TestBroker, unique};
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::Instant,
+};
 
 use super::tally::Tally;
 
@@ -47,6 +58,93 @@ async fn events_are_emitted_together() {
 }
 
 #[tokio::test]
+async fn events_that_are_emitted_together_are_published_all_or_none() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let mut consumer = session.consume_broadcast::<Measured>().await.unwrap();
+    let run = unique("run");
+    let event = |value: String| Measured {
+        value: format!("{run} {value}"),
+    };
+    // More than nsqd takes in one message.
+    let large = "x".repeat(2 << 20);
+    let events = [event("first".into()), event(large), event("last".into())];
+    let error = session.emit_all(&events).await.unwrap_err();
+    assert!(
+        matches!(error, ProduceError::Publish(PublishError::TooLarge { .. })),
+        "{error}"
+    );
+    session.emit(&event("alone".into())).await.unwrap();
+    loop {
+        let event = consumer.recv().await.unwrap().unwrap();
+        let value = event.value.clone();
+        event.ack().unwrap();
+        if let Some(value) = value.strip_prefix(&run) {
+            assert_eq!(value, " alone", "some of them were published");
+            break;
+        }
+    }
+}
+
+/// One publication is one command: `MPUB` where there are several messages.
+#[tokio::test]
+async fn events_that_are_emitted_together_are_one_publication() {
+    let (transport, mut published) = Recording::new();
+    let builder = Session::builder().transport(transport);
+    let session = builder.connect().await.unwrap();
+    let events: Vec<_> = (0..20)
+        .map(|number| Measured {
+            value: number.to_string(),
+        })
+        .collect();
+    session.emit_all(&events).await.unwrap();
+    let mut batch = session.batch();
+    for event in &events {
+        batch.emit(event).unwrap();
+        batch.produce("other", &event.value).unwrap();
+    }
+    batch.commit().await.unwrap();
+    for topic in [Measured::TOPIC, Measured::TOPIC, "other"] {
+        let publication = published.recv().await.unwrap();
+        assert_eq!(
+            (publication.topic.as_str(), publication.bodies.len()),
+            (topic, 20)
+        );
+    }
+    assert!(published.try_recv().is_err());
+}
+
+/// A transport that takes down what is published.
+#[derive(Debug)]
+struct Recording(UnboundedSender<Publication>);
+
+impl Recording {
+    fn new() -> (Self, UnboundedReceiver<Publication>) {
+        let (sender, published) = unbounded_channel();
+        (Self(sender), published)
+    }
+}
+
+#[async_trait]
+impl Transport for Recording {
+    async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        self.0.send(publication).unwrap();
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        _: &TopicName,
+        _: &ChannelName,
+        _: SubscribeOptions,
+    ) -> Result<Subscription, SubscribeError> {
+        Err(SubscribeError::Closed)
+    }
+
+    async fn close(&self) {}
+}
+
+#[tokio::test]
 async fn a_deferred_event_comes_later_also_beyond_what_brokers_hold_back() {
     let broker = TestBroker::start().await;
     let step = Duration::from_millis(150);
@@ -74,6 +172,32 @@ async fn a_deferred_event_comes_later_also_beyond_what_brokers_hold_back() {
             "{delay}: {:?}",
             at - start
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deferred_event_comes_on_time_days_later() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let builder = Session::builder().transport(MemoryBroker::new().transport());
+    let session = builder.connect().await.unwrap();
+    let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
+    let consumer = PushConsumer::new("reminders", "worker", move |context: EventContext, days: u32| {
+        seen.send((days, context.attempt(), Instant::now())).unwrap();
+        async {}
+    });
+    let _running = consumer.start(&session).await.unwrap();
+    let start = Instant::now();
+    for days in [3, 1] {
+        session
+            .produce_after("reminders", days * DAY, &days)
+            .await
+            .unwrap();
+    }
+    for expected in [1, 3] {
+        let (days, attempt, at) = handled.recv().await.unwrap();
+        assert_eq!((days, attempt), (expected, 1), "steps are no attempts");
+        let late = (at - start).abs_diff(days * DAY);
+        assert!(late < Duration::from_secs(1), "{late:?}");
     }
 }
 

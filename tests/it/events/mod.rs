@@ -2,13 +2,22 @@
 //! goes wrong.
 
 mod batches;
+mod books;
 mod dead_letters;
+mod delays;
+mod drain;
 mod emit;
 mod faults;
 mod in_process;
+mod layers;
 mod macros;
+mod nodes;
 mod patterns;
 mod pull;
 mod push;
 mod refusing;
+mod restart;
+mod schemas;
+mod slow;
 mod tally;
+mod versions;

@@ -127,3 +127,51 @@ async fn nodes_are_asked_over_http_and_without_anybody_to_ask_that_is_said() {
     tally.distinct(2).await;
     serving.abort();
 }
+
+/// Which topics a node has is told by that node alone.
+#[tokio::test]
+async fn topics_are_followed_on_whichever_node_they_appear() {
+    let (one, two) = (TestBroker::embedded().await, TestBroker::embedded().await);
+    let (of_one, of_two) = (
+        Arc::<Mutex<Vec<String>>>::default(),
+        Arc::<Mutex<Vec<String>>>::default(),
+    );
+    let (http_one, serving_one) = stats(Arc::clone(&of_one)).await;
+    let (http_two, serving_two) = stats(Arc::clone(&of_two)).await;
+    let nsq = NsqTransportConfig::default().http_addresses([http_one, http_two]);
+    let session = Session::builder()
+        .addresses(format!("{},{}", one.address(), two.address()))
+        .nsq(nsq)
+        .connect()
+        .await
+        .unwrap();
+    let nodes = Arc::<Mutex<Vec<(u64, String)>>>::default();
+    let tally = Tally::default();
+    let consumer = PushConsumer::matching("orders.*", "worker", {
+        let (tally, nodes) = (tally.clone(), Arc::clone(&nodes));
+        move |context: EventContext, number: u64| {
+            nodes.lock().unwrap().push((number, context.node().to_owned()));
+            let tally = tally.clone();
+            async move { tally.add(number) }
+        }
+    });
+    let _running = consumer
+        .follow_interval(Duration::from_millis(20))
+        .start(&session)
+        .await
+        .unwrap();
+    let (at_one, at_two) = (one.session().await, two.session().await);
+    at_one.produce("orders.new", &1).await.unwrap();
+    of_one.lock().unwrap().push("orders.new".to_owned());
+    tally.distinct(1).await;
+    at_two.produce("orders.paid", &2).await.unwrap();
+    of_two.lock().unwrap().push("orders.paid".to_owned());
+    tally.distinct(2).await;
+    // A topic that is known already is read on every node.
+    at_two.produce("orders.new", &3).await.unwrap();
+    tally.distinct(3).await;
+    let (one, two) = (one.address().to_owned(), two.address().to_owned());
+    assert_eq!(*nodes.lock().unwrap(), [(1, one), (2, two.clone()), (3, two)]);
+    serving_one.abort();
+    serving_two.abort();
+}

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use almanet::{Codec, Event};
+use almanet::{Codec, Event, Session, testing::MemoryBroker};
 use almanet_tests::{TestBroker, unique};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, Event)]
 #[event(topic = "almanet.test.joined")]
@@ -130,4 +131,35 @@ async fn what_a_closed_consumer_had_not_handed_out_goes_to_the_next() {
     rest.sort_unstable();
     rest.dedup();
     assert_eq!(rest.len(), 9, "{rest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_touched_stays_and_one_that_is_not_goes_to_another() {
+    let session = Session::builder()
+        .transport(MemoryBroker::new().transport())
+        .connect()
+        .await
+        .unwrap();
+    let timeout = Duration::from_secs(10);
+    let consume = || {
+        session
+            .consume_topic::<u32>("orders", "worker")
+            .message_timeout(timeout)
+    };
+    let (mut holding, mut other) = (consume().await.unwrap(), consume().await.unwrap());
+    session.produce("orders", &7).await.unwrap();
+    let held = holding.recv().await.unwrap().unwrap();
+    for _ in 0..5 {
+        assert!(
+            other.recv_timeout(timeout * 9 / 10).await.is_none(),
+            "it was taken away"
+        );
+        held.touch().unwrap();
+    }
+    let start = Instant::now();
+    let taken = other.recv().await.unwrap().unwrap();
+    assert_eq!((taken.attempts(), start.elapsed()), (2, timeout));
+    // Whoever let it pass hears that it is too late.
+    held.ack().unwrap_err();
+    taken.ack().unwrap();
 }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use almanet::{EventContext, EventRetry, Failure, PushConsumer, Reason, StartError};
+use almanet::{
+    EventContext, EventRetry, Failure, PushConsumer, Reason, Session, StartError, testing::MemoryBroker,
+};
 use almanet_tests::{TestBroker, unique};
 use tokio::{sync::Notify, time::Instant};
 
@@ -91,84 +93,6 @@ async fn an_event_that_fails_is_handled_again_until_it_is_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn what_fails_waits_as_long_as_it_shall() {
-    let broker = TestBroker::start().await;
-    let session = broker.session().await;
-    let topic = unique("test.waits");
-    let (seen, mut times) = tokio::sync::mpsc::unbounded_channel();
-    let consumer = PushConsumer::new(&topic, "worker", move |context: EventContext, _: u64| {
-        seen.send(Instant::now()).unwrap();
-        async move {
-            match context.attempt() {
-                1 => Err(Failure::retry("by the policy")),
-                2 => Err(Failure::retry_after(Duration::from_millis(150), "by the handler")),
-                _ => Ok(()),
-            }
-        }
-    });
-    let _running = consumer
-        .retry(EventRetry::fixed(Duration::from_millis(300)))
-        .start(&session)
-        .await
-        .unwrap();
-    session.produce(&topic, &7).await.unwrap();
-    let (first, second, third) = (
-        times.recv().await.unwrap(),
-        times.recv().await.unwrap(),
-        times.recv().await.unwrap(),
-    );
-    assert!(
-        second - first >= Duration::from_millis(295),
-        "{:?}",
-        second - first
-    );
-    assert!(
-        third - second >= Duration::from_millis(145),
-        "{:?}",
-        third - second
-    );
-    assert!(
-        third - second < Duration::from_millis(295),
-        "{:?}",
-        third - second
-    );
-}
-
-#[tokio::test]
-async fn a_delay_beyond_the_brokers_longest_is_made_of_several() {
-    let broker = TestBroker::start().await;
-    let step = Duration::from_millis(100);
-    let session = broker.session_with(|builder| builder.max_deferral(step)).await;
-    let topic = unique("test.steps");
-    let mut dead = session
-        .consume_topic::<u64>(format!("{topic}.dlq"), "test")
-        .await
-        .unwrap();
-    let (seen, mut attempts) = tokio::sync::mpsc::unbounded_channel();
-    let consumer = PushConsumer::new(&topic, "worker", move |context: EventContext, _: u64| {
-        seen.send((context.attempt(), Instant::now())).unwrap();
-        async { Err::<(), _>(Failure::retry("not yet")) }
-    });
-    let _running = consumer
-        .max_attempts(3)
-        .retry(EventRetry::fixed(Duration::from_millis(350)))
-        .start(&session)
-        .await
-        .unwrap();
-    session.produce(&topic, &7).await.unwrap();
-    let mut last: Option<Instant> = None;
-    for expected in 1..=3 {
-        let (attempt, at) = attempts.recv().await.unwrap();
-        assert_eq!(attempt, expected, "a step counted as an attempt");
-        if let Some(last) = last {
-            assert!(at - last >= Duration::from_millis(345), "{:?}", at - last);
-        }
-        last = Some(at);
-    }
-    dead.recv_timeout(PATIENCE).await.unwrap().unwrap().ack().unwrap();
-}
-
-#[tokio::test]
 async fn permanent_errors_panics_timeouts_and_nonsense_go_aside_and_good_events_flow_on() {
     let broker = TestBroker::start().await;
     let session = broker.session().await;
@@ -239,35 +163,33 @@ async fn permanent_errors_panics_timeouts_and_nonsense_go_aside_and_good_events_
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_more_are_handled_at_once_than_shall_be() {
-    let broker = TestBroker::start().await;
-    let session = broker.session().await;
-    let topic = unique("test.concurrency");
-    let (running, most) = (Arc::new(std::sync::atomic::AtomicUsize::new(0)), Tally::default());
-    let consumer = PushConsumer::new(&topic, "worker", {
-        let most = most.clone();
+    let broker = MemoryBroker::new();
+    let builder = Session::builder().transport(broker.transport());
+    let session = builder.connect().await.unwrap();
+    let done = Tally::default();
+    let consumer = PushConsumer::new("numbers", "worker", {
+        let done = done.clone();
         move |_: EventContext, number: u64| {
-            use std::sync::atomic::Ordering::SeqCst;
-            let (running, most) = (Arc::clone(&running), most.clone());
+            let done = done.clone();
             async move {
-                assert!(running.fetch_add(1, SeqCst) < 3);
-                tokio::time::sleep(Duration::from_millis(2)).await;
-                running.fetch_sub(1, SeqCst);
-                most.add(number);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                done.add(number);
             }
         }
     });
-    let _running = consumer
-        .concurrency(3)
-        .max_attempts(1)
-        .start(&session)
-        .await
-        .unwrap();
+    let start = Instant::now();
+    let _running = consumer.concurrency(3).start(&session).await.unwrap();
     for number in 0..60 {
-        session.produce(&topic, &number).await.unwrap();
+        session.produce("numbers", &number).await.unwrap();
     }
-    most.distinct(60).await;
+    done.distinct(60).await;
+    assert_eq!(
+        start.elapsed(),
+        Duration::from_secs(20),
+        "three at once, and no more"
+    );
 }
 
 #[tokio::test]

@@ -57,10 +57,12 @@ impl Burial<'_> {
                 (Headers::new(), Payload::from_bytes(Codec::MessagePack, bytes))
             }
         };
-        if let Ok(EventBody { headers: came, .. }) = &event.body
-            && let Some(replay) = came.get(header::REPLAY)
-        {
-            headers.insert(header::REPLAY, replay);
+        if let Ok(EventBody { headers: came, .. }) = &event.body {
+            for kept in [header::REPLAY, header::VERSION] {
+                if let Some(value) = came.get(kept) {
+                    headers.insert(kept, value);
+                }
+            }
         }
         headers.insert(header::REASON, self.reason.as_str());
         headers.insert(header::ERROR, beginning(self.error, MAX_ERROR_BYTES));
@@ -74,7 +76,7 @@ impl Burial<'_> {
         let body = EventBody::new(headers, payload).encode()?;
         see_to_channel(session, &topic).await;
         let publication = Publication::new(topic, body).allow_duplicates();
-        Ok(session.transport().publish(publication).await?)
+        Ok(session.publish_in(None, publication).await?)
     }
 }
 

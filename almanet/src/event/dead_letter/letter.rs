@@ -115,6 +115,11 @@ impl DeadLetter {
         self.header(header::ORIGIN_NODE).unwrap_or_default()
     }
 
+    /// The version of the event's type that its publisher had, if the event travelled with it.
+    pub fn event_version(&self) -> Option<u32> {
+        header::version(&self.body.headers)
+    }
+
     /// When the event was published, by the broker's clock.
     pub fn first_seen(&self) -> SystemTime {
         self.time(header::FIRST)

@@ -261,8 +261,11 @@ impl DeadLetters {
             headers.insert(header::CHANNEL, letter.channel());
             headers.insert(header::REPLAY, replay);
         }
+        if let (Some(version), false) = (letter.event_version(), headers.is_empty()) {
+            headers.insert(header::VERSION, version.to_string());
+        }
         let body = EventBody::new(headers, letter.payload().clone()).encode()?;
         let publication = Publication::new(topic, body).allow_duplicates();
-        Ok(self.session.transport().publish(publication).await?)
+        Ok(self.session.publish_in(None, publication).await?)
     }
 }

@@ -2,10 +2,15 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tower::{BoxError, Layer};
 
-use super::context::EventContext;
+use super::{
+    context::EventContext,
+    layered::{EventHandler, Function, IncomingEvent, Runs},
+};
 use crate::{
     error::StartError,
     event::{
@@ -18,10 +23,6 @@ use crate::{
     session::Session,
     wire::Payload,
 };
-
-/// What runs for each event.
-pub(super) type Handler =
-    Arc<dyn Fn(EventContext, Payload) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
 
 /// A function to which the events of a topic are given.
 ///
@@ -61,8 +62,10 @@ pub(super) type Handler =
 pub struct PushConsumer {
     pub(super) topics: Topics,
     pub(super) channel: Channel,
-    pub(super) handler: Handler,
+    pub(super) handler: Runs,
     pub(super) description: String,
+    pub(super) version: Option<u32>,
+    pub(super) schema: fn() -> Option<Value>,
     pub(super) concurrency: usize,
     pub(super) max_attempts: u16,
     pub(super) retry: EventRetry,
@@ -96,6 +99,8 @@ impl PushConsumer {
         R: Future<Output: HandlerResult> + Send + 'static,
     {
         Self::new(E::TOPIC, channel, function)
+            .version(E::VERSION)
+            .schema(E::schema)
     }
 
     /// Gives every event of `topic` that is published from now on to `function`, in each instance of the program: the
@@ -129,7 +134,7 @@ impl PushConsumer {
         T: DeserializeOwned + Send + 'static,
         R: Future<Output: HandlerResult> + Send + 'static,
     {
-        let handler: Handler = Arc::new(move |context, payload: Payload| match payload.decode::<T>() {
+        let handler: Function = Arc::new(move |context, payload: Payload| match payload.decode::<T>() {
             Ok(event) => {
                 let running = function(context, event);
                 async move { running.await.into_result() }.boxed()
@@ -139,8 +144,10 @@ impl PushConsumer {
         Self {
             topics,
             channel,
-            handler,
+            handler: Runs::Bare(handler),
             description: String::new(),
+            version: None,
+            schema: || None,
             // Enough for handlers that wait on others, few enough to share a channel with other instances.
             concurrency: 64,
             max_attempts: 10,
@@ -155,6 +162,20 @@ impl PushConsumer {
     /// What the consumer does, for people. `#[consumer]` takes the doc comment.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();
+        self
+    }
+
+    /// The version of the events that the function takes, which is shown where services are listed. `#[consumer]` and
+    /// [`of_event`](Self::of_event) take that of the [`Event`].
+    pub fn version(mut self, version: impl Into<Option<u32>>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Says how to make the JSON Schema of the events that the function takes, when somebody asks for it. `#[consumer]`
+    /// and [`of_event`](Self::of_event) take that of the type.
+    pub fn schema(mut self, make: fn() -> Option<Value>) -> Self {
+        self.schema = make;
         self
     }
 
@@ -193,6 +214,34 @@ impl PushConsumer {
     /// How often a consumer of a pattern looks for new topics. Default: every 15 seconds.
     pub fn follow_interval(mut self, interval: Duration) -> Self {
         self.follow_interval = interval;
+        self
+    }
+
+    /// Wraps what runs for each event in a [`tower::Layer`]. The last layer added is the outermost. See
+    /// [`layer`](crate::layer).
+    ///
+    /// ```
+    /// use almanet::{EventHandler, Failure, IncomingEvent, PushConsumer, layer::{self, Next}};
+    ///
+    /// fn of_known_tenants(consumer: PushConsumer) -> PushConsumer {
+    ///     consumer.layer(layer::from_fn(|event: IncomingEvent, next: Next<EventHandler>| async move {
+    ///         match event.context.headers().get("tenant") {
+    ///             Some(_) => next.run(event).await,
+    ///             None => Err(Failure::permanent("it belongs to nobody")),
+    ///         }
+    ///     }))
+    /// }
+    /// ```
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<EventHandler>,
+        L::Service: tower::Service<IncomingEvent, Response = (), Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.handler = self.handler.layer(&layer);
         self
     }
 

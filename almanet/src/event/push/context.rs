@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use almanet_nsq::{ChannelName, MessageId, TopicName};
 use tokio_util::sync::CancellationToken;
 
-use crate::{session::Session, wire::Headers};
+use crate::{event::header, session::Session, wire::Headers};
 
 /// The circumstances of one event, given to a handler that asks for them. Cheap to clone.
 ///
@@ -27,6 +27,9 @@ pub(super) struct Shared {
     pub(super) session: Session,
     pub(super) topic: TopicName,
     pub(super) channel: ChannelName,
+    /// What metrics call the channel.
+    #[cfg(feature = "metrics")]
+    pub(super) channel_label: Arc<str>,
     pub(super) id: MessageId,
     pub(super) node: Arc<str>,
     pub(super) published: SystemTime,
@@ -58,6 +61,12 @@ impl EventContext {
         &self.shared.channel
     }
 
+    /// What metrics call the channel.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn channel_label(&self) -> &Arc<str> {
+        &self.shared.channel_label
+    }
+
     /// The broker's name for the message. It stays the same when the message is delivered again by the same node; a
     /// replayed dead letter and a duplicate from another node have another.
     pub fn message_id(&self) -> MessageId {
@@ -77,6 +86,12 @@ impl EventContext {
     /// What travelled beside the event. Almanet's own begin with `almanet-`.
     pub fn headers(&self) -> &Headers {
         &self.shared.headers
+    }
+
+    /// The version of the event's type that its publisher had ([`Event::VERSION`](trait@crate::Event)). `None` for a bare
+    /// payload, and for what was published without a type: only events that travel in an envelope tell it.
+    pub fn event_version(&self) -> Option<u32> {
+        header::version(&self.shared.headers)
     }
 
     /// How often the event has been handled, this time included. Above 1, an earlier attempt may have done some of the

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{consumer::PushConsumer, worker::Worker};
+use super::{consumer::PushConsumer, shown::ShownConsumer, worker::Worker};
 use crate::{
     error::{ConsumeError, StartError},
     event::topics::{Channel, Reading, Topics},
@@ -15,6 +15,7 @@ use crate::{
 
 /// A push consumer whose subscription is confirmed.
 pub(crate) struct Subscribed {
+    pub(crate) shown: ShownConsumer,
     worker: Worker,
     subscription: Subscription,
 }
@@ -56,9 +57,12 @@ async fn subscribe_to(
     let subscription = reading
         .subscribe(session, options, consumer.follow_interval)
         .await?;
+    let shown = ShownConsumer::new(&consumer, &reading);
     let worker = Worker {
         session: session.clone(),
         entrance: reading.entrance(session),
+        #[cfg(feature = "metrics")]
+        channel_label: reading.channel_label(),
         topics: reading.topics,
         handler: consumer.handler,
         concurrency: Arc::new(Semaphore::new(consumer.concurrency)),
@@ -67,7 +71,11 @@ async fn subscribe_to(
         timeout: consumer.timeout,
         grace,
     };
-    Ok(Subscribed { worker, subscription })
+    Ok(Subscribed {
+        shown,
+        worker,
+        subscription,
+    })
 }
 
 impl Subscribed {

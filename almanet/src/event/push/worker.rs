@@ -16,8 +16,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    consumer::Handler,
     context::{self, EventContext},
+    layered::Runs,
 };
 use crate::{
     event::{
@@ -28,6 +28,7 @@ use crate::{
         topics::CheckedTopics,
     },
     session::Session,
+    telemetry::{self, Answered},
     transport::{Delivery, Subscription},
     wire::{EventBody, Payload},
 };
@@ -37,7 +38,9 @@ pub(super) struct Worker {
     pub(super) session: Session,
     pub(super) entrance: Entrance,
     pub(super) topics: CheckedTopics,
-    pub(super) handler: Handler,
+    #[cfg(feature = "metrics")]
+    pub(super) channel_label: Arc<str>,
+    pub(super) handler: Runs,
     pub(super) concurrency: Arc<Semaphore>,
     pub(super) max_attempts: u32,
     pub(super) retry: EventRetry,
@@ -110,7 +113,7 @@ impl Worker {
         let max_deferral = self.session.max_deferral();
         let attempt = match self.retry.place(event.attempts, id, max_deferral) {
             Place::Run(attempt) => attempt,
-            Place::Wait(rest) => return answered(event.delivery.requeue(rest.min(max_deferral))),
+            Place::Wait(rest) => return event.defer(rest.min(max_deferral)),
         };
         let Some(topic) = self.topics.of_message(event.delivery.topic.as_deref()) else {
             return;
@@ -135,6 +138,8 @@ impl Worker {
             session: self.session.clone(),
             topic: topic.clone(),
             channel: self.entrance.channel.clone(),
+            #[cfg(feature = "metrics")]
+            channel_label: Arc::clone(&self.channel_label),
             id,
             node: Arc::clone(&event.delivery.node),
             published: published.unwrap_or(SystemTime::UNIX_EPOCH),
@@ -148,7 +153,7 @@ impl Worker {
         match outcome {
             // The service is cut off.
             None => {}
-            Some(Ok(())) => answered(event.delivery.finish()),
+            Some(Ok(())) => answered(event.finish(Answered::Ok)),
             Some(Err(failure)) => self.failed(event, &topic, attempt, &failure).await,
         }
     }
@@ -162,7 +167,12 @@ impl Worker {
         abort: &CancellationToken,
     ) -> Option<Result<(), Failure>> {
         // The handler itself may panic before there is a future.
-        let running = AssertUnwindSafe(async { (self.handler)(context, payload).await }).catch_unwind();
+        let running = async {
+            let around = context.clone();
+            let handler = async { self.handler.run(context, payload).await };
+            telemetry::consume(&around, handler).await
+        };
+        let running = AssertUnwindSafe(running).catch_unwind();
         let mut running = std::pin::pin!(running);
         let started = Instant::now();
         let ends_at = self.timeout.and_then(|timeout| started.checked_add(timeout));
@@ -216,20 +226,20 @@ impl Worker {
             };
             match burial.publish(&self.session, &event).await {
                 Ok(()) => {
-                    tracing::warn!(%topic, %channel, %message, %node, %reason, attempt, error, "an event is a dead letter");
-                    return answered(event.delivery.finish());
+                    tracing::warn!(%topic, %channel, event = %message, %node, %reason, attempt, error, "an event is a dead letter");
+                    return answered(event.finish(Answered::DeadLetter));
                 }
                 Err(refused) => {
                     tracing::error!(
-                        %topic, %channel, %message, %node, error = &refused as &dyn std::error::Error,
+                        %topic, %channel, event = %message, %node, error = &refused as &dyn std::error::Error,
                         "an event cannot be put aside: it stays, and comes again in {delay:?}",
                     );
+                    return answered(event.requeue(delay, Answered::NotPutAside));
                 }
             }
-        } else {
-            tracing::warn!(%topic, %channel, %message, %node, attempt, error, "an event failed: it comes again in {delay:?}");
         }
-        answered(event.delivery.requeue(delay));
+        tracing::warn!(%topic, %channel, event = %message, %node, attempt, error, "an event failed: it comes again in {delay:?}");
+        answered(event.requeue(delay, Answered::Retried));
     }
 }
 
