@@ -3,14 +3,14 @@
 //!     cargo run --release -p almanet-benches --bin windows -- --nsqd 127.0.0.1:4150 --slices 20
 //!
 //! Both have a caller and an echo service in this process, and take turns in short slices, so that whatever else the
-//! machine does falls on both alike. A ratio is one pair of neighbouring slices; the table has the median of them and
-//! the quartiles, which say how far to trust it.
+//! machine does falls on both alike.
 
 use std::time::Duration;
 
 use almanet::{ServiceHandle, Session};
 use almanet_benches::{
     Failure,
+    alternate::Pairs,
     echo::{self, Carrier, WindowOption},
     load::{self, Bound, Measured},
 };
@@ -47,35 +47,18 @@ async fn main() -> Result<(), Failure> {
     );
     println!("|---:|---:|---:|---:|---:|");
     for concurrency in CONCURRENCIES {
-        let mut pairs = Vec::with_capacity(args.slices);
-        for number in 0..=args.slices {
-            // Who goes first changes, since the first of a pair may find the machine in another state.
-            let pair = if number % 2 == 0 {
-                let first = adaptive.slice(&args, concurrency).await?;
-                (first, unbuffered.slice(&args, concurrency).await?)
-            } else {
-                let first = unbuffered.slice(&args, concurrency).await?;
-                (adaptive.slice(&args, concurrency).await?, first)
-            };
-            pairs.push(pair);
-        }
-        // The first pair was there to warm up.
-        pairs.remove(0);
-        let median_of = |figure: fn(&(f64, f64)) -> f64| quantiles(pairs.iter().map(figure).collect());
-        let [_, adaptive, _] = median_of(|pair| pair.0);
-        let [_, unbuffered, _] = median_of(|pair| pair.1);
-        let [low, ratio, high] = median_of(|pair| pair.0 / pair.1);
+        let pairs = Pairs::measure(
+            args.slices,
+            || adaptive.slice(&args, concurrency),
+            || unbuffered.slice(&args, concurrency),
+        )
+        .await?;
+        let (adaptive, unbuffered, [low, ratio, high]) = (pairs.one(), pairs.other(), pairs.ratio());
         println!("| {concurrency} | {adaptive:.0} | {unbuffered:.0} | {ratio:.2} | {low:.2} to {high:.2} |");
     }
 
     adaptive.end().await?;
     unbuffered.end().await
-}
-
-/// The lower quartile, the median and the upper quartile.
-fn quantiles(mut figures: Vec<f64>) -> [f64; 3] {
-    figures.sort_by(f64::total_cmp);
-    [1, 2, 3].map(|quarter| figures[figures.len() * quarter / 4])
 }
 
 /// A caller and a service with one kind of window.
