@@ -40,7 +40,14 @@ impl Uri {
     pub fn new(uri: impl AsRef<str>) -> Result<Self, InvalidUri> {
         let uri = uri.as_ref();
         validate(uri)?;
-        let topic = TopicName::new([TOPIC_PREFIX, uri].concat()).map_err(|source| InvalidUri::Topic {
+        // Every call has one, so the name is put together where it costs no allocation.
+        let mut name = [0; almanet_nsq::MAX_NAME_LENGTH];
+        let length = TOPIC_PREFIX.len() + uri.len();
+        for (place, byte) in name.iter_mut().zip(TOPIC_PREFIX.bytes().chain(uri.bytes())) {
+            *place = byte;
+        }
+        let name = name.get(..length).and_then(|name| std::str::from_utf8(name).ok());
+        let topic = TopicName::new(name.unwrap_or_default()).map_err(|source| InvalidUri::Topic {
             uri: uri.to_owned(),
             source,
         })?;

@@ -42,6 +42,17 @@ pub fn resident_kib() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
+/// How many sockets this process has open.
+pub fn sockets() -> Option<usize> {
+    let open = fs::read_dir("/proc/self/fd").ok()?.flatten();
+    let targets = open.filter_map(|file| fs::read_link(file.path()).ok());
+    Some(
+        targets
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count(),
+    )
+}
+
 /// The process that listens on `address`, if that is a loopback address and this user may see the process.
 pub fn listener(address: SocketAddr) -> Option<u32> {
     if !address.ip().is_loopback() {

@@ -8,6 +8,9 @@ use tracing::warn;
 use super::outbox::{Failure, Outbox, Publish};
 use crate::connection::{Incoming, Lost};
 
+/// For how many confirmed publishes there is always room.
+const KEPT_CAPACITY: usize = 1024;
+
 /// Gives each answer to the publishes that it belongs to.
 #[derive(Debug)]
 pub(super) struct Confirmations {
@@ -65,6 +68,8 @@ impl Incoming for Confirmations {
         for publish in self.confirmed.drain(..) {
             publish.answer(Ok(()));
         }
+        // A burst of publishes shall not keep its memory for ever.
+        self.confirmed.shrink_to(KEPT_CAPACITY);
         correlated
     }
 }

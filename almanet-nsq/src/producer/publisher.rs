@@ -281,7 +281,9 @@ impl Producer {
             }
             Err(_) => {
                 shared.had_no_room();
-                match timeout_at(deadline, Arc::clone(&shared.room).acquire_many_owned(cost)).await {
+                let room = Arc::clone(&shared.room).acquire_many_owned(cost);
+                // Boxed, so that publishes that find room at once carry none of it.
+                match Box::pin(timeout_at(deadline, room)).await {
                     Ok(Ok(room)) => (room, true),
                     Ok(Err(_)) => return Err(PublishError::Closed),
                     Err(_) => return Err(not_sent()),

@@ -1,7 +1,5 @@
 //! How many calls came to no ordinary end.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 /// How many calls of one procedure this instance did not answer in the ordinary way, since it was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -16,39 +14,4 @@ pub struct CallCounts {
     pub overloaded: u64,
     /// Answered with what another call with the same idempotency key had been answered.
     pub replayed: u64,
-}
-
-/// What is counted while a procedure is served.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) expired: Counter,
-    pub(super) timed_out: Counter,
-    pub(super) cancelled: Counter,
-    pub(super) overloaded: Counter,
-    pub(super) replayed: Counter,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(super) fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Counters {
-    pub(super) fn read(&self) -> CallCounts {
-        CallCounts {
-            expired: self.expired.get(),
-            timed_out: self.timed_out.get(),
-            cancelled: self.cancelled.get(),
-            overloaded: self.overloaded.get(),
-            replayed: self.replayed.get(),
-        }
-    }
 }

@@ -14,7 +14,6 @@ use tokio_util::{
 
 use super::{
     context::{self, Context},
-    counts::Counters,
     memory::{Answer, Memory},
     meter::Meter,
     procedure::{Handler, Request},
@@ -51,7 +50,6 @@ pub(super) struct Worker {
     pub(super) served: Served,
     pub(super) room: Room,
     pub(super) memory: Memory,
-    pub(super) counters: Arc<Counters>,
     /// Fires when no new calls shall be taken.
     pub(super) stop: CancellationToken,
     /// Fires when running calls shall be dropped.
@@ -63,6 +61,7 @@ pub(super) struct Worker {
 
 /// A call that is about to run.
 struct Call {
+    received: Instant,
     address: ReplyAddress,
     limits: Limits,
     request: Request,
@@ -170,6 +169,7 @@ impl Worker {
     /// Runs a call and answers it.
     async fn handle(&self, delivery: &Delivery, _permit: OwnedSemaphorePermit) -> Done {
         let Call {
+            received,
             address,
             limits,
             request,
@@ -180,29 +180,27 @@ impl Worker {
             Accepted::Doubtful | Accepted::Nothing => return Done::Finish,
         };
         let meter = &*self.served.meter;
-        let (started, running) = (Instant::now(), meter.start());
+        let running = meter.start();
         let listener = address.topic.as_ref().filter(|_| address.takes_control);
         let answer = match self.run(request, limits, listener, delivery).await {
             Run::Answered(answer) => {
-                meter.answered(started.elapsed(), &answer);
+                meter.answered(received.elapsed(), &answer);
                 answer
             }
             Run::TimedOut => {
-                meter.given_up();
+                meter.timed_out.increment();
                 tracing::debug!(procedure = %self.served.uri, call = %address.id, "gave up a call: its time was up");
-                self.counters.timed_out.increment();
                 telemetry::unanswered(&self.served.uri, "timed_out");
                 return Done::Finish;
             }
             Run::Cancelled => {
-                meter.given_up();
+                meter.cancelled.increment();
                 tracing::debug!(procedure = %self.served.uri, call = %address.id, "gave up a call: its caller did");
-                self.counters.cancelled.increment();
                 telemetry::unanswered(&self.served.uri, "cancelled");
                 return Done::Finish;
             }
             Run::CutOff => {
-                meter.given_up();
+                meter.cut_off.increment();
                 telemetry::unanswered(&self.served.uri, "cut_off");
                 return Done::Requeue;
             }
@@ -213,7 +211,7 @@ impl Worker {
     }
 
     fn refuse(&self, address: ReplyAddress, reason: &str) -> Done {
-        self.counters.overloaded.increment();
+        self.served.meter.overloaded.increment();
         tracing::debug!(procedure = %self.served.uri, call = %address.id, reason, "refused a call");
         let refusal = RemoteError::sentence(address.codec, OVERLOADED, reason);
         reply_to(address, Err(refusal))
@@ -262,7 +260,7 @@ impl Worker {
         let invocation = match Invocation::decode(&delivery.body) {
             Ok(invocation) => invocation,
             Err(error) => {
-                self.served.meter.malformed();
+                self.served.meter.malformed.increment();
                 tracing::warn!(%procedure, node = %delivery.node, message = %delivery.id, %error, "dropped what is no invocation: does something else publish to the topic of the procedure?");
                 telemetry::unanswered(procedure, "malformed");
                 return Accepted::Nothing;
@@ -277,9 +275,8 @@ impl Worker {
             .timeout
             .and_then(|timeout| received.checked_add(timeout.saturating_sub(age)));
         if deadline.is_some_and(|deadline| deadline <= received) {
-            self.served.meter.expired();
             tracing::debug!(%procedure, call = %invocation.id, "dropped a call whose caller waits no more");
-            self.counters.expired.increment();
+            self.served.meter.expired.increment();
             telemetry::unanswered(procedure, "expired");
             return Accepted::Nothing;
         }
@@ -303,6 +300,7 @@ impl Worker {
             cancellation: cancellation.clone(),
         };
         Accepted::Call(Call {
+            received,
             address,
             limits,
             cancel_on_return: cancellation.drop_guard(),

@@ -7,7 +7,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::counts::{CallCounts, Counters};
+use super::{counts::CallCounts, meter::Meter};
 use crate::uri::Uri;
 
 /// A service that runs. Dropped, it stops the service in the background.
@@ -16,17 +16,13 @@ use crate::uri::Uri;
 pub struct ServiceHandle {
     stop: DropGuard,
     running: TaskTracker,
-    counters: Vec<(Uri, Arc<Counters>)>,
+    meters: Vec<(Uri, Arc<Meter>)>,
 }
 
 impl ServiceHandle {
-    pub(super) fn new(
-        stop: CancellationToken,
-        running: TaskTracker,
-        counters: Vec<(Uri, Arc<Counters>)>,
-    ) -> Self {
+    pub(super) fn new(stop: CancellationToken, running: TaskTracker, meters: Vec<(Uri, Arc<Meter>)>) -> Self {
         Self {
-            counters,
+            meters,
             stop: stop.drop_guard(),
             running,
         }
@@ -34,7 +30,7 @@ impl ServiceHandle {
 
     /// How many calls of each procedure came to no ordinary end in this instance.
     pub fn counts(&self) -> impl Iterator<Item = (&Uri, CallCounts)> {
-        self.counters.iter().map(|(uri, counters)| (uri, counters.read()))
+        self.meters.iter().map(|(uri, meter)| (uri, meter.counts()))
     }
 
     /// Stops the service in order: no new calls, running ones finish within the grace period, those not started go

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::latency::Latencies;
+use super::{counts::CallCounts, latency::Latencies};
 use crate::{error::RemoteError, introspect::ProcedureStats, wire::Payload};
 
 /// Errors are counted by name up to so many names: a procedure may make names up.
@@ -20,23 +20,52 @@ const OTHER_NAMES: &str = "(other)";
 /// The counters of one procedure in one instance. Counting takes no lock, except for errors.
 #[derive(Debug)]
 pub(super) struct Meter {
-    started: AtomicU64,
-    ended: AtomicU64,
-    expired: AtomicU64,
-    given_up: AtomicU64,
-    malformed: AtomicU64,
+    started: Counter,
+    ended: Counter,
+    /// Calls that came too late to be run.
+    pub(super) expired: Counter,
+    /// Runs that were dropped because the caller's time was up.
+    pub(super) timed_out: Counter,
+    /// Runs that were dropped because the caller gave up.
+    pub(super) cancelled: Counter,
+    /// Runs that were dropped because the service ends.
+    pub(super) cut_off: Counter,
+    /// Calls that were refused because there was too much to do.
+    pub(super) overloaded: Counter,
+    /// Calls that got what another had been answered.
+    pub(super) replayed: Counter,
+    /// Messages that were no calls.
+    pub(super) malformed: Counter,
     errors: Mutex<BTreeMap<String, u64>>,
     latencies: Latencies,
+}
+
+/// Counts up, from any thread.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Meter {
     pub(super) fn new() -> Self {
         Self {
-            started: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
-            expired: AtomicU64::new(0),
-            given_up: AtomicU64::new(0),
-            malformed: AtomicU64::new(0),
+            started: Counter::default(),
+            ended: Counter::default(),
+            expired: Counter::default(),
+            timed_out: Counter::default(),
+            cancelled: Counter::default(),
+            cut_off: Counter::default(),
+            overloaded: Counter::default(),
+            replayed: Counter::default(),
+            malformed: Counter::default(),
             errors: Mutex::default(),
             latencies: Latencies::new(),
         }
@@ -44,7 +73,7 @@ impl Meter {
 
     /// A run begins. It ends when what is returned is dropped, however that comes.
     pub(super) fn start(&self) -> Running<'_> {
-        self.started.fetch_add(1, Ordering::Relaxed);
+        self.started.increment();
         Running(self)
     }
 
@@ -71,26 +100,22 @@ impl Meter {
         *errors.entry(name.to_owned()).or_default() += 1;
     }
 
-    /// A call came too late to be run.
-    pub(super) fn expired(&self) {
-        self.expired.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A run was dropped, because its caller waits no more or the service ends.
-    pub(super) fn given_up(&self) {
-        self.given_up.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A message was no call.
-    pub(super) fn malformed(&self) {
-        self.malformed.fetch_add(1, Ordering::Relaxed);
+    /// How many calls came to no ordinary end.
+    pub(super) fn counts(&self) -> CallCounts {
+        CallCounts {
+            expired: self.expired.get(),
+            timed_out: self.timed_out.get(),
+            cancelled: self.cancelled.get(),
+            overloaded: self.overloaded.get(),
+            replayed: self.replayed.get(),
+        }
     }
 
     /// The counts so far, of the procedure `uri`.
     pub(super) fn read(&self, uri: &str) -> ProcedureStats {
         // What has ended was started before: read in this order, no less than nothing is in flight.
-        let ended = self.ended.load(Ordering::Relaxed);
-        let started = self.started.load(Ordering::Relaxed);
+        let ended = self.ended.get();
+        let started = self.started.get();
         let recorded = self.latencies.snapshot();
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone();
         ProcedureStats {
@@ -99,9 +124,9 @@ impl Meter {
             in_flight: started.saturating_sub(ended),
             answered: recorded.count,
             errors,
-            expired: self.expired.load(Ordering::Relaxed),
-            given_up: self.given_up.load(Ordering::Relaxed),
-            malformed: self.malformed.load(Ordering::Relaxed),
+            expired: self.expired.get(),
+            given_up: self.timed_out.get() + self.cancelled.get() + self.cut_off.get(),
+            malformed: self.malformed.get(),
             mean_us: recorded.mean_us(),
             p50_us: recorded.quantile_us(0.5),
             p90_us: recorded.quantile_us(0.9),
@@ -116,7 +141,7 @@ pub(super) struct Running<'a>(&'a Meter);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        self.0.ended.increment();
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use almanet_nsq::TopicName;
-use futures_util::{FutureExt, future::Either};
+use futures_util::{
+    FutureExt,
+    future::{Either, poll_immediate},
+};
 use tokio::time::{Instant, sleep_until};
 
 use super::{dispatch::Worker, memory::Answer, procedure::Request};
@@ -61,6 +64,15 @@ impl Worker {
         let handler = context.inherited().clone().pass_on(self.answer(request));
         let handler = AssertUnwindSafe(handler).catch_unwind();
         let mut handler = std::pin::pin!(handler);
+        let answered = |answer: std::thread::Result<Answer>| {
+            Run::Answered(
+                answer.unwrap_or_else(|panic| Err(self.panicked(codec, context.call_id(), panic.as_ref()))),
+            )
+        };
+        // Most handlers that need no waiting end here, before there is a clock to be read or a timer to be made.
+        if let Some(answer) = poll_immediate(&mut handler).await {
+            return answered(answer);
+        }
 
         let begun = Instant::now();
         let touch_every = delivery.message_timeout / 3;
@@ -74,11 +86,7 @@ impl Worker {
                 biased;
                 // Before the handler, whose own calls end then too: it shall not answer for that reason.
                 () = context.cancellation().cancelled(), if announced.is_some() => return Run::Cancelled,
-                answer = &mut handler => {
-                    return Run::Answered(answer.unwrap_or_else(|panic| {
-                        Err(self.panicked(codec, context.call_id(), panic.as_ref()))
-                    }));
-                }
+                answer = &mut handler => return answered(answer),
                 () = self.abort.cancelled() => return Run::CutOff,
                 () = sleep_until(wake_at) => {}
             }
@@ -119,7 +127,7 @@ impl Worker {
                 let (key, payload) = (key.to_owned(), request.payload.clone());
                 // Boxed, so that calls without a key carry none of it.
                 Either::Right(Box::pin(async move {
-                    let replayed = || self.counters.replayed.increment();
+                    let replayed = || self.served.meter.replayed.increment();
                     // Only what runs has a span, not an answer that is remembered.
                     let running = async { telemetry::run(handler, request).await };
                     self.memory.answer(&key, &payload, replayed, running).await

@@ -3,13 +3,12 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use almanet_nsq::ChannelName;
-use futures_util::future::try_join_all;
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     builder::Service,
-    counts::Counters,
     dispatch::{Served, Worker},
     handle::ServiceHandle,
     memory::Memory,
@@ -29,6 +28,10 @@ use crate::{
 /// How long a message waits that a dead instance left unanswered. nsqd does not requeue it any earlier, and its own
 /// default of a minute is as long as callers wait; running calls are touched on time.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many subscriptions are made at once, each with a connection to every node: fewer than a node lets wait for it to
+/// accept them (at least 128 on any system).
+const AT_ONCE: usize = 64;
 
 impl Service {
     /// Starts the service; returns once every subscription is confirmed, so that calls made from now on arrive.
@@ -55,15 +58,17 @@ impl Service {
             procedures.extend(schema_topics::of(session.id(), &procedures));
         }
         let (served, shown) = check(procedures)?;
-        let subscriptions = try_join_all(
-            served
-                .iter()
-                .map(|(served, options)| subscribe(session, served, options, grace)),
-        )
-        .await?;
+        // Collected, because a stream that held the closures would make this future `Send` in no general way.
+        let subscribing: Vec<_> = served
+            .iter()
+            .map(|(served, options)| subscribe(session, served, options, grace))
+            .collect();
+        let subscriptions: Vec<_> = iter(subscribing).buffered(AT_ONCE).try_collect().await?;
         let consumers = self.consumers.into_iter();
-        let consumers =
-            try_join_all(consumers.map(|consumer| event::subscribe(session, consumer, grace))).await?;
+        let subscribing: Vec<_> = consumers
+            .map(|consumer| event::subscribe(session, consumer, grace))
+            .collect();
+        let consumers: Vec<_> = iter(subscribing).buffered(AT_ONCE).try_collect().await?;
 
         let stop = session.leaving().child_token();
         let serving = Arc::new(Serving {
@@ -85,13 +90,11 @@ impl Service {
         let mut counted = Vec::with_capacity(served.len());
         for ((served, options), subscription) in served.into_iter().zip(subscriptions) {
             tracing::info!(procedure = %served.uri, "serving");
-            let counters = Arc::<Counters>::default();
-            counted.push((served.uri.clone(), Arc::clone(&counters)));
+            counted.push((served.uri.clone(), Arc::clone(&served.meter)));
             let worker = Arc::new(Worker {
                 session: session.clone(),
                 room: Room::new(options.concurrency, options.queue, options.queue_time),
                 memory: Memory::new(options.remember),
-                counters,
                 served,
                 stop: stop.clone(),
                 abort: abort.clone(),

@@ -1,9 +1,10 @@
 //! One call without its types: sent once, or again as its retry policy says.
 
-use std::{future::pending, mem, pin::pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{pending::Answer, retry::Retry, shared::Session};
 use crate::{
@@ -13,6 +14,9 @@ use crate::{
     uri::Uri,
     wire::{EncodeError, Headers, Invocation, Payload, Reply},
 };
+
+/// For how long a call waits that has no deadline the clock could tell: 30 years.
+const FAR: Duration = Duration::from_secs(30 * 365 * 86400);
 
 /// What is sent. Few things live while it waits: there is a future of it for each call under way.
 #[derive(Clone)]
@@ -66,44 +70,36 @@ impl Failed {
 }
 
 impl Request {
-    /// Sends the invocation and waits for its reply, until `deadline` where there is one. What was to be sent is gone
-    /// then.
-    pub(super) async fn exchange_until(
-        &mut self,
+    /// Sends the invocation and waits for its reply, until `deadline` where there is one.
+    pub(super) fn exchange_until(
+        self: Box<Self>,
         procedure: &Uri,
         deadline: Option<Instant>,
-    ) -> Result<Reply, Failed> {
-        // One place for it: a future of its own for each way would be a part of every call's.
-        let exchange = pin!(self.exchange(procedure));
-        let expired = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            reply = exchange => reply,
-            () = expired => Err(Failed::TimedOut),
-        }
+    ) -> impl Future<Output = Result<Reply, Failed>> {
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + FAR);
+        // An async block would have room for the exchange twice: as what it is given and as what it awaits.
+        timeout_at(deadline, self.exchange(procedure))
+            .map(|exchanged| exchanged.unwrap_or(Err(Failed::TimedOut)))
     }
 
-    async fn exchange(&mut self, procedure: &Uri) -> Result<Reply, Failed> {
+    /// What was to be sent is gone once it is, so that it takes no memory while the call waits.
+    async fn exchange(mut self: Box<Self>, procedure: &Uri) -> Result<Reply, Failed> {
         let shared = Arc::clone(&self.session.shared);
-        let id = Id::random();
-        let mut pending = shared.pending.enter(id).ok_or(Failed::SessionLeft)?;
+        let mut pending = shared.pending.enter(Id::random()).ok_or(Failed::SessionLeft)?;
         if !shared.inbox.initialized() {
             // Only the first call of a session comes by here, so its future is not a part of every call's.
             Box::pin(shared.inbox()).await.map_err(Failed::Subscribe)?;
         }
-        let node = {
-            let body = self.take_body(id)?;
+        let publishing = {
+            let body = self.take_body(pending.id())?;
+            drop(self);
             let publication = Publication::new(procedure.topic().clone(), body);
             shared.transport.publish_and_locate(publication)
         };
-        let node = node.await.map_err(Failed::Publish)?;
+        let node = publishing.await.map_err(Failed::Publish)?;
         loop {
-            match pending.answer().await.ok_or(Failed::SessionLeft)? {
+            let answer = poll_fn(|cx| pending.poll_answer(cx)).await;
+            match answer.ok_or(Failed::SessionLeft)? {
                 Answer::Reply(reply) => return Ok(reply),
                 // The reply comes through the node that took the call, or from nowhere.
                 Answer::NodeLost(lost) if node.as_ref() == Some(&lost) => {
@@ -159,7 +155,7 @@ impl Request {
         if let Some(until) = until {
             self.timeout = until.saturating_duration_since(now);
         }
-        self.exchange_until(procedure, until).await
+        Box::new(self).exchange_until(procedure, until).await
     }
 
     /// The body of the message. It is written once: what it is made of is given away.

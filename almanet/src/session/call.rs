@@ -155,10 +155,11 @@ impl<T, E: RpcError> Call<T, E> {
         self,
         read: fn(&Payload) -> Result<U, DecodeError>,
     ) -> Result<impl Future<Output = Result<U, CallError<E>>> + Send, CallError<E>> {
-        let (procedure, mut request, retry) = self.prepare()?;
+        let (procedure, request, retry) = self.prepare()?;
         let is_plain = request.session.inherited.is_none() && retry.is_none();
         let retry = retry.map(Box::new);
-        // There is a future of this for each call under way, so what only few calls need is boxed.
+        // There is a future of this for each call under way, so what only few calls need is boxed, and what is sent too.
+        let request = Box::new(request);
         Ok(async move {
             let started = Instant::now();
             let admitted = match request.session.shared.admit(&procedure) {
@@ -174,7 +175,7 @@ impl<T, E: RpcError> Call<T, E> {
                 let deadline = started.checked_add(request.timeout);
                 request.exchange_until(&procedure, deadline).await
             } else {
-                Box::pin(exchange(&mut request, &procedure, retry.as_deref(), started)).await
+                Box::pin(exchange(request, &procedure, retry.as_deref(), started)).await
             };
             let outcome = outcome(reply, procedure, started, read);
             if let Some(admitted) = admitted {
@@ -193,7 +194,7 @@ struct Again {
 
 /// Exchanges a request for its reply, within the limits of the call that it is made for.
 async fn exchange(
-    request: &mut Request,
+    mut request: Box<Request>,
     procedure: &Uri,
     again: Option<&Again>,
     started: Instant,

@@ -4,8 +4,10 @@ use std::{
     collections::HashMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    task::{Context, Poll, ready},
 };
 
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::outbox::{Outbox, Outgoing};
@@ -155,15 +157,22 @@ pub(super) struct PendingCall {
 }
 
 impl PendingCall {
+    /// The name of the call.
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+
     /// The answer, or the next node that was lost; `None` once the session has been left.
-    pub(super) async fn answer(&mut self) -> Option<Answer> {
-        match (&mut self.receiver).await.ok()? {
-            News::Reply(reply) => Some(Answer::Reply(reply)),
-            News::NodeLost { node, next } => {
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let answer = match ready!(self.receiver.poll_unpin(cx)) {
+            Ok(News::Reply(reply)) => Some(Answer::Reply(reply)),
+            Ok(News::NodeLost { node, next }) => {
                 self.receiver = next;
                 Some(Answer::NodeLost(node))
             }
-        }
+            Err(_) => None,
+        };
+        Poll::Ready(answer)
     }
 }
 
@@ -184,8 +193,14 @@ impl Drop for PendingCall {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
     use crate::wire::{Codec, Payload};
+
+    async fn answer(call: &mut PendingCall) -> Option<Answer> {
+        poll_fn(|cx| call.poll_answer(cx)).await
+    }
 
     fn calls() -> Arc<PendingCalls> {
         Arc::new(PendingCalls::new(Id::random()))
@@ -203,7 +218,7 @@ mod tests {
         let _other = calls.enter(second).unwrap();
 
         assert!(calls.complete(reply(first)));
-        assert_eq!(waiting.answer().await, Some(Answer::Reply(reply(first))));
+        assert_eq!(answer(&mut waiting).await, Some(Answer::Reply(reply(first))));
         assert!(!calls.complete(reply(first)), "a duplicate is nobody's");
     }
 
@@ -218,9 +233,9 @@ mod tests {
         }
         assert!(calls.complete(reply(id)));
         for node in nodes {
-            assert_eq!(waiting.answer().await, Some(Answer::NodeLost(node)));
+            assert_eq!(answer(&mut waiting).await, Some(Answer::NodeLost(node)));
         }
-        assert_eq!(waiting.answer().await, Some(Answer::Reply(reply(id))));
+        assert_eq!(answer(&mut waiting).await, Some(Answer::Reply(reply(id))));
     }
 
     #[test]
@@ -259,7 +274,7 @@ mod tests {
         let calls = calls();
         let mut waiting = calls.enter(Id::random()).unwrap();
         calls.close();
-        assert_eq!(waiting.answer().await, None);
+        assert_eq!(answer(&mut waiting).await, None);
         assert!(calls.enter(Id::random()).is_none());
     }
 }

@@ -208,10 +208,15 @@ impl Transport for NsqTransport {
         };
         match (bodies.pop(), bodies.is_empty(), delay) {
             (Some(body), true, None) => pool.publish_and_locate(&topic, body).await.map(Some),
-            (Some(body), true, Some(delay)) => pool.publish_after(&topic, delay, body).await.map(|()| None),
+            // The rarer ways are boxed, or the future of every publication would have room for each.
+            (Some(body), true, Some(delay)) => {
+                let publishing = Box::pin(pool.publish_after(&topic, delay, body));
+                publishing.await.map(|()| None)
+            }
             (last, _, _) => {
                 bodies.extend(last);
-                pool.publish_many(&topic, bodies).await.map(|()| None)
+                let publishing = Box::pin(pool.publish_many(&topic, bodies));
+                publishing.await.map(|()| None)
             }
         }
     }

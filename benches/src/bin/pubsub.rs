@@ -1,45 +1,50 @@
-//! Messages from a producer to a consumer, through almanet-nsq alone: no session, no envelope.
+//! Messages from a producer to a consumer: through almanet-nsq alone, or through the framework.
 //!
 //!     cargo run --release -p almanet-benches --bin pubsub -- --nsqd embedded --body 128 --messages 500000 --json
+//!     cargo run --release -p almanet-benches --bin pubsub -- --producer session --consumer push --messages 500000 --json
 //!
 //! `--nsqd ADDR` uses the nsqd there; producer and consumer share this process, and so does the embedded broker. Each
 //! publish waits for its confirmation, `--concurrency` of them at a time; the consumer runs meanwhile and finishes each
-//! message. The producer stays at most 8,192 messages and 64 MiB ahead of it, so that no queue grows to nsqd's disk.
-//! With `--apart` neither disturbs the other: 90,000 messages at a time are published and then consumed; an nsqd with
-//! `--mem-queue-size=100000` keeps them in memory, in a topic that stays there. A tenth of the messages go before the
-//! measurement to warm up.
+//! message. The producer stays at most 8,192 messages and 64 MiB ahead of it, so that no queue grows to nsqd's disk. A
+//! tenth of the messages go before the measurement to warm up.
 
 use std::{
     ops::Range,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use almanet::{Broker, BrokerConfig};
 use almanet_benches::{
     Failure,
+    broker::reach,
     load::{histogram, nanos},
+    messages::{
+        self,
+        body::{SMALLEST, Stamp},
+        publish::{Producing, Publisher},
+        read::{Consuming, Reader, Take},
+    },
 };
-use almanet_nsq::{ChannelName, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicName};
-use bytes::Bytes;
+use almanet_nsq::TopicName;
 use clap::Parser;
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+};
 
 /// Messages that are published and not consumed: below nsqd's `--mem-queue-size` of 10,000.
 const MAX_AHEAD: usize = 8192;
 /// The same in bytes.
 const MAX_BYTES_AHEAD: usize = 64 * 1024 * 1024;
-/// Messages that are published before they are consumed, with `--apart`.
-const APART: u64 = 90_000;
+/// As many messages as nsqd delivers to one connection at a time, by its default.
+const IN_FLIGHT: usize = 2500;
 /// One message in so many is timed: reading the clock for each would be a cost of its own.
 const TIMED: u64 = 16;
-/// The number of the message and the time of its publish, at the start of each body.
-const STAMP: usize = 2 * size_of::<u64>();
 
 /// Measures publishing and consuming.
 #[derive(Debug, Parser)]
@@ -47,8 +52,14 @@ struct Args {
     /// The address of an nsqd, or `embedded` for a broker in this process.
     #[arg(long, default_value = "embedded")]
     nsqd: String,
-    /// The size of a message in bytes; at least 16, for its number and time.
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(STAMP as i64..))]
+    /// By what messages are published.
+    #[arg(long, value_enum, default_value_t = Producing::Bare)]
+    producer: Producing,
+    /// By what messages are consumed.
+    #[arg(long, value_enum, default_value_t = Consuming::Bare)]
+    consumer: Consuming,
+    /// The size of a message in bytes; at least 18, for its number and time.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(SMALLEST as i64..))]
     body: u32,
     /// How many messages are measured.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -56,12 +67,6 @@ struct Args {
     /// How many publishes wait for their confirmation at once.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
     concurrency: u64,
-    /// How many messages share a publish; more than one are an MPUB, as nsqd's own benchmark has 200.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    batch: u64,
-    /// Publishes and consumes by turns, so that each rate is that of one alone.
-    #[arg(long)]
-    apart: bool,
     /// Prints one line of JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -70,11 +75,11 @@ struct Args {
 #[derive(Debug, Serialize)]
 struct Report {
     nsqd: String,
+    producer: Producing,
+    consumer: Consuming,
     body: u32,
     messages: u64,
     concurrency: u64,
-    batch: u64,
-    apart: bool,
     /// End to end: from the first publish to the last message that was consumed.
     messages_per_s: f64,
     /// From the first publish to the last confirmation.
@@ -91,239 +96,186 @@ struct Report {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let args = Args::parse();
-    let (_broker, address) = if args.nsqd == "embedded" {
-        let broker = Broker::start(BrokerConfig::default()).await?;
-        let address = broker.tcp_addr().to_string();
-        (Some(broker), address)
-    } else {
-        (None, args.nsqd.clone())
-    };
-    let unique = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
-    // What is ephemeral drops messages when 10,000 wait.
-    let kind = if args.apart { "" } else { "#ephemeral" };
-    let topic = TopicName::new(format!("bench.pubsub_{unique}{kind}"))?;
-    let channel = ChannelName::new(format!("bench{kind}"))?;
-
-    let producer = Producer::connect(&address, ProducerConfig::default()).await?;
-    let config = ConsumerConfig::default().max_in_flight(2500);
-    let mut consumer = Consumer::connect([&address], topic.clone(), channel, config).await?;
-    let epoch = Instant::now();
+    let broker = reach(&args.nsqd).await?;
+    let topic = messages::topic("pubsub")?;
     let warm_up = (args.messages / 10).max(1);
-    run(&producer, &mut consumer, &args, 0..warm_up, epoch).await?;
-    let measured = run(
-        &producer,
-        &mut consumer,
-        &args,
-        warm_up..warm_up + args.messages,
-        epoch,
-    )
-    .await?;
-    report(args, &measured)?;
+    let counted = Arc::new(Counted::new(&args, warm_up)?);
 
-    consumer.close().await;
-    producer.close().await;
-    Ok(())
+    let publisher = Publisher::connect(args.producer, &broker.address).await?;
+    let taker = Arc::clone(&counted);
+    let mut reader = Reader::start(args.consumer, &broker.address, &topic, IN_FLIGHT, taker).await?;
+    let measured = tokio::select! {
+        error = reader.ended() => return Err(error),
+        measured = async {
+            run(&publisher, &topic, &args, 0..warm_up, &counted).await?;
+            run(&publisher, &topic, &args, warm_up..warm_up + args.messages, &counted).await
+        } => measured?,
+    };
+    report(args, &measured, &counted)?;
+
+    reader.stop().await?;
+    publisher.close().await
 }
 
 struct Measured {
     publishing: Duration,
     consuming: Duration,
     elapsed: Duration,
-    latencies: Histogram<u64>,
-    duplicates: u64,
 }
 
-impl Default for Measured {
-    fn default() -> Self {
-        Self {
-            publishing: Duration::ZERO,
-            consuming: Duration::ZERO,
-            elapsed: Duration::ZERO,
-            latencies: histogram(),
-            duplicates: 0,
-        }
-    }
-}
-
-/// Publishes and consumes the messages of these numbers.
+/// Publishes the messages of these numbers, and waits until they are consumed.
 async fn run(
-    producer: &Producer,
-    consumer: &mut Consumer,
-    args: &Args,
-    numbers: Range<u64>,
-    epoch: Instant,
-) -> Result<Measured, Failure> {
-    if args.apart {
-        return run_apart(producer, consumer, args, numbers, epoch).await;
-    }
-    let most = (MAX_BYTES_AHEAD / args.body as usize).clamp(1, MAX_AHEAD);
-    let ahead = Arc::new(Semaphore::new(most));
-    let begun = Instant::now();
-    let topic = consumer.topic().clone();
-    let publishing = publish_all(producer, &topic, args, numbers.clone(), &ahead, epoch);
-    let consuming = consume(consumer, numbers, &ahead, most, epoch);
-    let (publishing, consumed) = tokio::try_join!(publishing, consuming)?;
-    Ok(Measured {
-        publishing,
-        elapsed: begun.elapsed(),
-        ..consumed
-    })
-}
-
-/// Publishes some messages, consumes them, and so on.
-async fn run_apart(
-    producer: &Producer,
-    consumer: &mut Consumer,
-    args: &Args,
-    numbers: Range<u64>,
-    epoch: Instant,
-) -> Result<Measured, Failure> {
-    let mut sum = Measured::default();
-    for first in numbers.clone().step_by(usize::try_from(APART)?) {
-        let numbers = first..numbers.end.min(first + APART);
-        let ahead = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS / 2));
-        let publishing =
-            publish_all(producer, consumer.topic(), args, numbers.clone(), &ahead, epoch).await?;
-        let consumed = consume(consumer, numbers, &ahead, MAX_AHEAD, epoch).await?;
-        sum.publishing += publishing;
-        sum.consuming += consumed.consuming;
-        sum.elapsed += publishing + consumed.consuming;
-        sum.latencies.add(&consumed.latencies)?;
-        sum.duplicates += consumed.duplicates;
-    }
-    Ok(sum)
-}
-
-/// Publishes the messages of these numbers, and says how long that took.
-async fn publish_all(
-    producer: &Producer,
+    publisher: &Publisher,
     topic: &TopicName,
     args: &Args,
     numbers: Range<u64>,
-    ahead: &Arc<Semaphore>,
-    epoch: Instant,
-) -> Result<Duration, Failure> {
+    counted: &Arc<Counted>,
+) -> Result<Measured, Failure> {
     let begun = Instant::now();
+    let end = numbers.end;
     let next = Arc::new(AtomicU64::new(numbers.start));
     let mut publishers = JoinSet::new();
     for _ in 0..args.concurrency {
         publishers.spawn(publish(
-            producer.clone(),
+            publisher.clone(),
             topic.clone(),
-            (args.body as usize, args.batch),
-            (Arc::clone(&next), numbers.end),
-            Arc::clone(ahead),
-            epoch,
+            args.body as usize,
+            (Arc::clone(&next), end),
+            Arc::clone(counted),
         ));
     }
-    while let Some(published) = publishers.join_next().await {
-        published??;
-    }
-    Ok(begun.elapsed())
-}
-
-/// Publishes, each batch after the confirmation of the last, for as long as there are numbers.
-async fn publish(
-    producer: Producer,
-    topic: TopicName,
-    (size, batch): (usize, u64),
-    (next, end): (Arc<AtomicU64>, u64),
-    ahead: Arc<Semaphore>,
-    epoch: Instant,
-) -> Result<(), Failure> {
-    loop {
-        let first = next.fetch_add(batch, Ordering::Relaxed);
-        let numbers = first..end.min(first + batch);
-        if numbers.is_empty() {
-            return Ok(());
+    let publishing = async {
+        while let Some(published) = publishers.join_next().await {
+            published??;
         }
-        // The consumer adds a permit for each message that it has.
-        let count = u32::try_from(numbers.end - numbers.start)?;
-        ahead.acquire_many(count).await?.forget();
-        let body = |number: u64| {
-            let mut body = vec![b'x'; size];
-            body[..8].copy_from_slice(&number.to_be_bytes());
-            if number % TIMED == 0 {
-                body[8..STAMP].copy_from_slice(&nanos(epoch.elapsed()).to_be_bytes());
-            }
-            Bytes::from(body)
-        };
-        if batch == 1 {
-            producer.publish(&topic, body(first)).await?;
-        } else {
-            producer.publish_many(&topic, numbers.map(body).collect()).await?;
-        }
-    }
-}
-
-/// Consumes each of the messages once; those that come again are counted apart.
-async fn consume(
-    consumer: &mut Consumer,
-    numbers: Range<u64>,
-    ahead: &Semaphore,
-    most_ahead: usize,
-    epoch: Instant,
-) -> Result<Measured, Failure> {
-    let messages = numbers.end - numbers.start;
-    let mut seen = vec![false; usize::try_from(messages)?];
-    let mut latencies = histogram();
-    let (mut first, mut duplicates) = (None, 0);
-    let (mut consumed, mut freed) = (0, 0);
-    while consumed < messages {
-        let delivery = consumer.recv().await.ok_or("the consumer has ended")?;
-        first.get_or_insert_with(Instant::now);
-        let (number, published) = stamp(delivery.body()).ok_or("a message without a number and a time")?;
-        let index = number
-            .checked_sub(numbers.start)
-            .and_then(|index| usize::try_from(index).ok());
-        match index.and_then(|index| seen.get_mut(index)) {
-            Some(seen) if !*seen => {
-                *seen = true;
-                consumed += 1;
-                if number % TIMED == 0 {
-                    latencies.saturating_record(nanos(epoch.elapsed()).saturating_sub(published));
-                }
-                freed += 1;
-                if freed >= (most_ahead / 16).max(1) {
-                    ahead.add_permits(freed);
-                    freed = 0;
-                }
-            }
-            _ => duplicates += 1,
-        }
-        delivery.finish()?;
-    }
-    let consuming = first.map_or(Duration::ZERO, |first| first.elapsed());
+        Ok::<_, Failure>(begun.elapsed())
+    };
+    let consuming = async {
+        counted.until(end).await;
+        Ok(counted.first.get().map_or(Duration::ZERO, Instant::elapsed))
+    };
+    let (publishing, consuming) = tokio::try_join!(publishing, consuming)?;
     Ok(Measured {
+        publishing,
         consuming,
-        latencies,
-        duplicates,
-        ..Measured::default()
+        elapsed: begun.elapsed(),
     })
 }
 
-/// The number and the time that a body starts with.
-fn stamp(body: &[u8]) -> Option<(u64, u64)> {
-    let (number, rest) = body.split_first_chunk::<8>()?;
-    let time = rest.first_chunk::<8>()?;
-    Some((u64::from_be_bytes(*number), u64::from_be_bytes(*time)))
+/// Publishes, each message after the confirmation of the last, for as long as there are numbers.
+async fn publish(
+    publisher: Publisher,
+    topic: TopicName,
+    size: usize,
+    (next, end): (Arc<AtomicU64>, u64),
+    counted: Arc<Counted>,
+) -> Result<(), Failure> {
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= end {
+            return Ok(());
+        }
+        // The consumer adds a permit for each message that it has.
+        counted.ahead.acquire().await?.forget();
+        let time = match number % TIMED {
+            0 => nanos(counted.epoch.elapsed()),
+            _ => 0,
+        };
+        publisher.publish(&topic, Stamp { number, time }, size).await?;
+    }
 }
 
-fn report(args: Args, measured: &Measured) -> Result<(), Failure> {
+/// What has been consumed: each of the messages once; those that come again are counted apart.
+struct Counted {
+    epoch: Instant,
+    /// How many messages the publishers may be ahead.
+    ahead: Semaphore,
+    /// After so many messages the publishers hear of it.
+    told_after: u64,
+    seen: Vec<AtomicBool>,
+    consumed: AtomicU64,
+    duplicates: AtomicU64,
+    /// The messages before this one only warm up.
+    warm_up: u64,
+    first: OnceLock<Instant>,
+    latencies: Mutex<Histogram<u64>>,
+    progress: Notify,
+}
+
+impl Counted {
+    fn new(args: &Args, warm_up: u64) -> Result<Self, Failure> {
+        let most = (MAX_BYTES_AHEAD / args.body as usize).clamp(1, MAX_AHEAD);
+        let messages = usize::try_from(warm_up + args.messages)?;
+        Ok(Self {
+            epoch: Instant::now(),
+            ahead: Semaphore::new(most),
+            told_after: (most as u64 / 16).max(1),
+            seen: std::iter::repeat_with(AtomicBool::default)
+                .take(messages)
+                .collect(),
+            consumed: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            warm_up,
+            first: OnceLock::new(),
+            latencies: Mutex::new(histogram()),
+            progress: Notify::new(),
+        })
+    }
+
+    /// Waits until so many have been consumed.
+    async fn until(&self, messages: u64) {
+        while self.consumed.load(Ordering::Acquire) < messages {
+            self.progress.notified().await;
+        }
+    }
+
+    fn latencies(&self) -> MutexGuard<'_, Histogram<u64>> {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Take for Counted {
+    fn take(&self, Stamp { number, time }: Stamp) {
+        let seen = usize::try_from(number)
+            .ok()
+            .and_then(|index| self.seen.get(index));
+        if seen.is_none_or(|seen| seen.swap(true, Ordering::Relaxed)) {
+            self.duplicates.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        if number >= self.warm_up {
+            self.first.get_or_init(Instant::now);
+            if number % TIMED == 0 {
+                self.latencies()
+                    .saturating_record(nanos(self.epoch.elapsed()).saturating_sub(time));
+            }
+        }
+        let consumed = self.consumed.fetch_add(1, Ordering::AcqRel) + 1;
+        if consumed.is_multiple_of(self.told_after) {
+            self.ahead.add_permits(self.told_after as usize);
+        }
+        if consumed == self.warm_up || consumed == self.seen.len() as u64 {
+            self.progress.notify_one();
+        }
+    }
+}
+
+fn report(args: Args, measured: &Measured, counted: &Counted) -> Result<(), Failure> {
     let per_second = |time: Duration| (args.messages as f64 / time.as_secs_f64()).round();
-    let micros = |quantile| measured.latencies.value_at_quantile(quantile) as f64 / 1000.0;
+    let latencies = counted.latencies();
+    let micros = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
     let report = Report {
+        producer: args.producer,
+        consumer: args.consumer,
         body: args.body,
         messages: args.messages,
         concurrency: args.concurrency,
-        batch: args.batch,
-        apart: args.apart,
         messages_per_s: per_second(measured.elapsed),
         published_per_s: per_second(measured.publishing),
         consumed_per_s: per_second(measured.consuming),
         p50_us: micros(0.5),
         p99_us: micros(0.99),
-        duplicates: measured.duplicates,
+        duplicates: counted.duplicates.load(Ordering::Relaxed),
         nsqd: args.nsqd,
     };
     if args.json {

@@ -4,14 +4,14 @@
 //!     cargo run --release -p almanet-benches --bin windows -- --nsqd 127.0.0.1:4150 --slices 20
 //!
 //! Both have a caller and an echo service in this process, and take turns in short slices, so that whatever else the
-//! machine does falls on both alike. A ratio is one pair of neighbouring slices; the table has the median of them and
-//! the quartiles, which say how far to trust it.
+//! machine does falls on both alike.
 
 use std::time::Duration;
 
 use almanet::{ServiceHandle, Session};
 use almanet_benches::{
     Failure,
+    alternate::Pairs,
     echo::{self, Carrier, WindowOption},
     load::{self, Bound, Measured},
 };
@@ -62,35 +62,18 @@ async fn main() -> Result<(), Failure> {
     );
     println!("|---:|---:|---:|---:|---:|");
     for &concurrency in &args.concurrency {
-        let mut pairs = Vec::with_capacity(args.slices);
-        for number in 0..=args.slices {
-            // Who goes first changes, since the first of a pair may find the machine in another state.
-            let pair = if number % 2 == 0 {
-                let first = one.slice(&args, concurrency).await?;
-                (first, other.slice(&args, concurrency).await?)
-            } else {
-                let first = other.slice(&args, concurrency).await?;
-                (one.slice(&args, concurrency).await?, first)
-            };
-            pairs.push(pair);
-        }
-        // The first pair was there to warm up.
-        pairs.remove(0);
-        let median_of = |figure: fn(&(f64, f64)) -> f64| quantiles(pairs.iter().map(figure).collect());
-        let [_, ones, _] = median_of(|pair| pair.0);
-        let [_, others, _] = median_of(|pair| pair.1);
-        let [low, ratio, high] = median_of(|pair| pair.0 / pair.1);
+        let pairs = Pairs::measure(
+            args.slices,
+            || one.slice(&args, concurrency),
+            || other.slice(&args, concurrency),
+        )
+        .await?;
+        let (ones, others, [low, ratio, high]) = (pairs.one(), pairs.other(), pairs.ratio());
         println!("| {concurrency} | {ones:.0} | {others:.0} | {ratio:.2} | {low:.2} to {high:.2} |");
     }
 
     one.end().await?;
     other.end().await
-}
-
-/// The lower quartile, the median and the upper quartile.
-fn quantiles(mut figures: Vec<f64>) -> [f64; 3] {
-    figures.sort_by(f64::total_cmp);
-    [1, 2, 3].map(|quarter| figures[figures.len() * quarter / 4])
 }
 
 /// A caller and a service with one kind of window.

@@ -278,7 +278,7 @@ impl ProducerPool {
         if shared.is_closing.load(Ordering::SeqCst) {
             return Err(PublishError::Closed);
         }
-        let publishing = Publishing {
+        let mut publishing = Publishing {
             members: &shared.members,
             topic,
             preferred: self.preferred.as_deref(),
@@ -287,7 +287,7 @@ impl ProducerPool {
             term: Term::whole(shared.config.producer.publish_timeout),
             failed: Vec::new(),
         };
-        publishing.run(content).await
+        publishing.run(&content).await
     }
 }
 

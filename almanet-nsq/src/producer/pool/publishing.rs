@@ -1,6 +1,6 @@
 //! One publish on its way from node to node.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use almanet_nsq_proto::TopicName;
 use tokio::time::{Instant, timeout_at};
@@ -30,7 +30,9 @@ pub(super) struct Publishing<'a> {
 impl Publishing<'_> {
     /// Tries nodes until one confirms, the time is over, or what failed must not be tried again. Returns the one that
     /// confirmed.
-    pub(super) async fn run(mut self, content: Content) -> Result<Arc<str>, PublishError> {
+    ///
+    /// By reference: what an async function is given by value has room in its future twice.
+    pub(super) async fn run(&mut self, content: &Content) -> Result<Arc<str>, PublishError> {
         loop {
             let Some(node) = self.node().await else {
                 return Err(self.failure());
@@ -76,7 +78,9 @@ impl Publishing<'_> {
                 changed.await;
             }
         };
-        timeout_at(self.term.deadline, waiting).await.ok().flatten()
+        // Boxed, so that publishes that find a node at once carry none of it.
+        let waiting = Box::pin(timeout_at(self.term.deadline, waiting));
+        waiting.await.ok().flatten()
     }
 
     fn choose(&self) -> Option<Arc<Member>> {
@@ -124,7 +128,7 @@ impl Publishing<'_> {
     /// The error of a publish that nobody confirmed: of one node its own, of several all of them.
     ///
     /// When the time is over, those that were waited for in vain are among them.
-    fn failure(mut self) -> PublishError {
+    fn failure(&mut self) -> PublishError {
         let waited = self.term.begun.elapsed();
         if Instant::now() >= self.term.deadline {
             let missing = self.members.shown().into_iter().filter(|node| !node.is_connected);
@@ -149,7 +153,7 @@ impl Publishing<'_> {
             (Some(only), true) => only,
             (Some(last), false) => {
                 self.failed.push(last);
-                PublishError::AllFailed(self.failed)
+                PublishError::AllFailed(mem::take(&mut self.failed))
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use almanet_nsq::TopicName;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::poll_immediate};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, sleep_until},
@@ -122,14 +122,14 @@ impl Worker {
             Ok(body) => body.clone(),
             Err(error) => {
                 let failure = Failure::undecodable(error);
-                return self.failed(event, &topic, attempt, &failure).await;
+                return Box::pin(self.failed(event, &topic, attempt, &failure)).await;
             }
         };
         if attempt > self.max_attempts {
             let failure = Failure::retry(
                 "it was delivered more often than it may be handled: its consumers died with it, or could not put it aside",
             );
-            return self.failed(event, &topic, self.max_attempts, &failure).await;
+            return Box::pin(self.failed(event, &topic, self.max_attempts, &failure)).await;
         }
         let cancellation = CancellationToken::new();
         let cancel_on_return = cancellation.clone().drop_guard();
@@ -154,7 +154,8 @@ impl Worker {
             // The service is cut off.
             None => {}
             Some(Ok(())) => answered(event.finish(Answered::Ok)),
-            Some(Err(failure)) => self.failed(event, &topic, attempt, &failure).await,
+            // Boxed, so that events that fare well carry none of it.
+            Some(Err(failure)) => Box::pin(self.failed(event, &topic, attempt, &failure)).await,
         }
     }
 
@@ -174,6 +175,13 @@ impl Worker {
         };
         let running = AssertUnwindSafe(running).catch_unwind();
         let mut running = std::pin::pin!(running);
+        let ended = |outcome: std::thread::Result<_>| {
+            Some(outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
+        };
+        // Most handlers that need no waiting end here, before there is a clock to be read or a timer to be made.
+        if let Some(outcome) = poll_immediate(&mut running).await {
+            return ended(outcome);
+        }
         let started = Instant::now();
         let ends_at = self.timeout.and_then(|timeout| started.checked_add(timeout));
         let touch_every = (delivery.message_timeout / 3).max(Duration::from_millis(1));
@@ -182,9 +190,7 @@ impl Worker {
             let wake_at = ends_at.map_or(touch_at, |ends_at| ends_at.min(touch_at));
             tokio::select! {
                 biased;
-                outcome = &mut running => {
-                    return Some(outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))));
-                }
+                outcome = &mut running => return ended(outcome),
                 () = abort.cancelled() => return None,
                 () = sleep_until(wake_at) => {
                     if let (Some(ends_at), Some(timeout)) = (ends_at, self.timeout)
