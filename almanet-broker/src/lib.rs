@@ -97,6 +97,8 @@ mod version;
 pub use auth::{Auth, AuthError};
 pub use broker::Broker;
 pub use config::BrokerConfig;
+#[cfg(feature = "http")]
+pub use config::{Percentile, PercentileError};
 pub use error::{StartError, StopError};
 #[cfg(feature = "tls")]
 pub use tls::{ClientAuth, Tls, TlsBuilder, TlsError, TlsVersion};

@@ -19,6 +19,7 @@ mod data_path;
 mod heartbeat;
 mod http;
 mod http_channels;
+mod http_latency;
 mod http_metrics;
 mod http_publish;
 mod http_server;

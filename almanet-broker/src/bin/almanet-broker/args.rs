@@ -128,6 +128,8 @@ fn with_two_dashes(argument: OsString) -> OsString {
 mod tests {
     use std::time::Duration;
 
+    use almanet_broker::Percentile;
+
     use super::*;
 
     fn args(line: &str) -> Result<Args, String> {
@@ -225,6 +227,47 @@ mod tests {
                 .unwrap_err()
                 .contains("1..=9")
         );
+    }
+
+    #[test]
+    fn output_buffers_have_nsqds_flags() {
+        let expected = BrokerConfig::default()
+            .tcp_address(([127, 0, 0, 1], 4150).into())
+            .max_output_buffer_size(1024)
+            .min_output_buffer_timeout(Duration::from_millis(10))
+            .max_output_buffer_timeout(Duration::from_secs(1))
+            .output_buffer_timeout(Duration::from_millis(50));
+        expect_config(
+            "broker --max-output-buffer-size=1024 -min-output-buffer-timeout=10ms --max-output-buffer-timeout 1s \
+             -output-buffer-timeout=50ms",
+            expected,
+        );
+    }
+
+    #[test]
+    fn percentiles_are_named_one_by_one_or_in_a_list() {
+        let percentile = |share| Percentile::new(share).unwrap();
+        let expected = || {
+            BrokerConfig::default()
+                .tcp_address(([127, 0, 0, 1], 4150).into())
+                .processing_latency_percentile(percentile(0.99))
+                .processing_latency_percentile(percentile(0.5))
+                .processing_latency_percentile(percentile(1.0))
+        };
+        for line in [
+            "broker --e2e-processing-latency-percentile=0.99,1.0,0.5",
+            "broker -e2e-processing-latency-percentile 1 --e2e-processing-latency-percentile=0.5,0.99",
+        ] {
+            expect_config(line, expected());
+        }
+        expect_config(
+            "broker --e2e-processing-latency-percentile=1,.99,.5 --e2e-processing-latency-window-time=1m",
+            expected().processing_latency_window(Duration::from_secs(60)),
+        );
+        for wrong in ["99", "0", "-0.5", "NaN", "0.5,", "half"] {
+            let error = args(&format!("broker --e2e-processing-latency-percentile={wrong}")).unwrap_err();
+            assert!(error.contains("--e2e-processing-latency-percentile"), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The flags: one table, from which the command line, its help and the broker's configuration are made.
 
-use almanet_broker::BrokerConfig;
+use almanet_broker::{BrokerConfig, Percentile};
 
 #[cfg(feature = "tls")]
 use crate::security;
@@ -145,8 +145,23 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::new("max-heartbeat-interval", "DURATION", "Longest heartbeat interval that a client may ask for",
         |config, text| Ok(config.max_heartbeat_interval(go_duration::parse(text)?))).default("1m0s"),
 
+    Flag::new("max-output-buffer-size", "BYTES", "Largest output buffer that a client may ask for; nothing is held back for it",
+        |config, text| Ok(config.max_output_buffer_size(number(text)?))).default("65536"),
+    Flag::new("max-output-buffer-timeout", "DURATION", "Longest time between flushes that a client may ask for",
+        |config, text| Ok(config.max_output_buffer_timeout(go_duration::parse(text)?))).default("30s"),
+    Flag::new("min-output-buffer-timeout", "DURATION", "Shortest time between flushes that a client may ask for",
+        |config, text| Ok(config.min_output_buffer_timeout(go_duration::parse(text)?))).default("25ms"),
+    Flag::new("output-buffer-timeout", "DURATION", "Time between flushes that is answered to a client that asks for none",
+        |config, text| Ok(config.output_buffer_timeout(go_duration::parse(text)?))).default("250ms"),
+
     Flag::new("max-channel-consumers", "COUNT", "How many clients may be subscribed to one channel, 0 for any number",
         |config, text| Ok(config.max_channel_consumers(number(text)?))).default("0"),
+
+    Flag::new("e2e-processing-latency-percentile", "SHARES",
+        "Processing latency to show in the statistics, such as 0.99,0.5 (may be given several times) [default: none]",
+        percentiles).repeated(),
+    Flag::new("e2e-processing-latency-window-time", "DURATION", "Time for which a message counts in these percentiles",
+        |config, text| Ok(config.processing_latency_window(go_duration::parse(text)?))).default("10m0s"),
 
     Flag::new("snappy", "BOOL", "Whether clients may ask for snappy",
         |config, text| Ok(config.snappy(boolean(text)?))).switch().default("true"),
@@ -190,6 +205,14 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::new("max-http-connections", "COUNT", "How many HTTP clients may be connected at a time",
         |config, text| Ok(config.max_http_connections(number(text)?))).default("256").beyond_nsqd(),
 ];
+
+/// nsqd's list of shares, with commas between them.
+fn percentiles(config: BrokerConfig, text: &str) -> Result<BrokerConfig, String> {
+    text.split(',').try_fold(config, |config, share| {
+        let percentile = Percentile::new(number(share)?).map_err(|error| error.to_string())?;
+        Ok(config.processing_latency_percentile(percentile))
+    })
+}
 
 #[cfg(test)]
 mod tests {

@@ -214,6 +214,8 @@ impl Channels {
         if self.named.is_empty() && !self.keeps_back() {
             std::mem::swap(&mut machine, &mut self.unclaimed);
         }
+        #[cfg(feature = "http")]
+        machine.measure(&self.context.latency, Instant::now());
         let key = ChannelKey(self.next_key);
         self.next_key += 1;
         self.named.insert(
@@ -320,13 +322,13 @@ impl Channels {
         self.unclaimed = Channel::new(&self.context.memory, self.context.max_message_timeout);
     }
 
-    pub(super) fn report(&self) -> ChannelsReport {
+    pub(super) fn report(&self, now: Instant) -> ChannelsReport {
         let mut channels: Vec<_> = self
             .named
             .values()
             .map(|channel| NamedReport {
                 name: channel.name.clone(),
-                channel: channel.machine.report(),
+                channel: channel.machine.report(now),
             })
             .collect();
         channels.sort_unstable_by(|one, other| one.name.cmp(&other.name));

@@ -1,4 +1,4 @@
-//! What a broker can be told: where it listens, and its limits.
+//! The settings of a broker.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -8,6 +8,9 @@ use std::{
 
 use almanet_nsq_proto::Limits;
 
+#[cfg(feature = "http")]
+use super::LatencyConfig;
+use super::OutputBuffer;
 use crate::auth::Auth;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
@@ -48,6 +51,9 @@ pub struct BrokerConfig {
     pub(crate) max_memory: usize,
     pub(crate) max_connections: usize,
     pub(crate) max_channel_consumers: usize,
+    pub(crate) output_buffer: OutputBuffer,
+    #[cfg(feature = "http")]
+    pub(crate) latency: LatencyConfig,
     pub(crate) data_path: Option<PathBuf>,
     #[cfg(feature = "lookupd")]
     pub(crate) lookupd: LookupdConfig,
@@ -91,6 +97,9 @@ impl Default for BrokerConfig {
             max_memory: 1 << 30,
             max_connections: 10_000,
             max_channel_consumers: 0,
+            output_buffer: OutputBuffer::default(),
+            #[cfg(feature = "http")]
+            latency: LatencyConfig::default(),
             data_path: None,
             #[cfg(feature = "lookupd")]
             lookupd: LookupdConfig::default(),
