@@ -10,8 +10,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[cfg(feature = "http")]
 use crate::http::{self, Api};
-#[cfg(feature = "lookupd")]
-use crate::lookupd::{Finder, Identity, Lookupds};
 use crate::{
     config::BrokerConfig,
     error::{StartError, StopError},
@@ -19,6 +17,11 @@ use crate::{
     saved, server,
     store::{Snapshot, Store},
     timer,
+};
+#[cfg(feature = "lookupd")]
+use crate::{
+    http_client::HttpClient,
+    lookupd::{Finder, Identity, Lookupds},
 };
 
 /// A running broker.
@@ -56,12 +59,19 @@ impl Broker {
     /// # Errors
     ///
     /// [`StartError::Listen`] when an address cannot be listened on, [`StartError::DataPathInUse`] and
-    /// [`StartError::DataPath`] when the data path cannot be used.
+    /// [`StartError::DataPath`] when the data path cannot be used, [`StartError::Tls`] when an auth server is to be asked
+    /// over https and there is nothing to verify it with.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped, no broker has been started and nothing is left behind.
     pub async fn start(config: BrokerConfig) -> Result<Self, StartError> {
+        #[cfg(feature = "tls")]
+        let config = if config.asks_over_https() {
+            load_trust(config).await?
+        } else {
+            config
+        };
         let store = open_store(&config).await?;
         let (listener, tcp_addr) = listen(config.tcp_address).await?;
         #[cfg(feature = "http")]
@@ -88,7 +98,8 @@ impl Broker {
             #[cfg(not(feature = "http"))]
             let http_addr = None;
             let identity = Identity::new(&config, tcp_addr, http_addr);
-            register(identity, &registry, &tasks, &stopped);
+            let client = config.http_client.clone();
+            register(identity, client, &registry, &tasks, &stopped);
         }
         tasks.spawn(server::run(
             listener,
@@ -171,9 +182,15 @@ impl Drop for Broker {
 
 /// Registers at nsqlookupd, now and whenever topics and channels come and go.
 #[cfg(feature = "lookupd")]
-fn register(identity: Identity, registry: &Arc<Registry>, tasks: &TaskTracker, stopped: &CancellationToken) {
+fn register(
+    identity: Identity,
+    client: HttpClient,
+    registry: &Arc<Registry>,
+    tasks: &TaskTracker,
+    stopped: &CancellationToken,
+) {
     let lookupds = Lookupds::new();
-    let (finder, search) = Finder::new(Arc::clone(&lookupds));
+    let (finder, search) = Finder::new(Arc::clone(&lookupds), client);
     registry.find_channels_by(finder);
     tasks.spawn(search.run(stopped.clone()));
     tasks.spawn(lookupds.run(identity, Arc::clone(registry), tasks.clone(), stopped.clone()));
@@ -202,6 +219,11 @@ async fn end(
         tracing::error!(cause = %error.source, "messages are lost: {error}");
         error.into()
     })
+}
+
+#[cfg(feature = "tls")]
+async fn load_trust(mut config: BrokerConfig) -> Result<BrokerConfig, StartError> {
+    blocking(move || config.load_trust().map(|()| config).map_err(StartError::Tls)).await
 }
 
 async fn open_store(config: &BrokerConfig) -> Result<Option<Box<dyn Store>>, StartError> {

@@ -207,6 +207,17 @@ mod tests {
     }
 
     #[test]
+    fn a_half_ends_when_it_is_over_and_not_when_somebody_looks() {
+        let start = Instant::now();
+        let mut latency = latency(&[1.0], start);
+        let at = |share: f64| start + WINDOW.mul_f64(share);
+        latency.add(Duration::from_secs(1), start);
+        latency.add(Duration::from_secs(2), at(0.9));
+        assert_eq!(latency.report(at(0.9)).count(), 2);
+        assert_eq!(latency.report(at(1.1)).count(), 1);
+    }
+
+    #[test]
     fn a_sketch_of_anything_is_bounded() {
         let now = Instant::now();
         let mut latency = latency(&[1.0], now);

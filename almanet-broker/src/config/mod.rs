@@ -1,5 +1,6 @@
 //! What a broker can be told: where it listens, its limits, and what it measures.
 
+mod http_client;
 #[cfg(feature = "http")]
 mod latency;
 mod output_buffer;

@@ -12,6 +12,7 @@ use almanet_nsq_proto::Limits;
 use super::LatencyConfig;
 use super::OutputBuffer;
 use crate::auth::Auth;
+use crate::http_client::HttpClient;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -61,6 +62,7 @@ pub struct BrokerConfig {
     pub(crate) deflate: bool,
     pub(crate) max_deflate_level: u8,
     pub(crate) auth: Option<Auth>,
+    pub(crate) http_client: HttpClient,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
 }
@@ -107,6 +109,7 @@ impl Default for BrokerConfig {
             deflate: true,
             max_deflate_level: 6,
             auth: None,
+            http_client: HttpClient::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }

@@ -10,7 +10,7 @@ use tokio_rustls::{
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::builder::TlsBuilder;
+use super::builder::{TlsBuilder, TlsVersion};
 use crate::connections::TlsDescription;
 
 /// The broker's side of TLS, to be given to [`BrokerConfig::tls`](crate::BrokerConfig::tls).
@@ -33,6 +33,7 @@ pub struct Tls {
     pub(super) server: Arc<ServerConfig>,
     pub(super) required: bool,
     pub(super) plain_http: bool,
+    pub(super) min_version: TlsVersion,
 }
 
 impl Tls {
@@ -44,6 +45,10 @@ impl Tls {
     /// Whether clients that do not change to TLS are refused.
     pub fn is_required(&self) -> bool {
         self.required
+    }
+
+    pub(crate) fn min_version(&self) -> TlsVersion {
+        self.min_version
     }
 
     /// Whether HTTP is refused, since it is plain.

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod auth_https;
 mod auth_server;
 mod authenticating;
 mod certificates;

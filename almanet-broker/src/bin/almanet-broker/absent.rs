@@ -6,8 +6,6 @@ const NO_DISK_QUEUE: &str = "messages wait in memory, not in a queue on disk: \
      --max-channel-depth and --max-memory bound it, and --data-path keeps messages over a restart";
 const NO_SCAN: &str = "timeouts are kept by a timer, to the millisecond; nothing is scanned for them";
 const NO_STATSD: &str = "nothing is pushed to statsd; statistics are read over HTTP";
-const NO_CLIENT_TIMEOUTS: &str =
-    "auth servers and nsqlookupd have some seconds to answer, which cannot be set";
 #[cfg(not(feature = "tls"))]
 const NO_TLS: &str = "it was built without the feature tls";
 
@@ -34,8 +32,6 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
         "https-address",
         "HTTP is spoken in plain only: put a proxy with TLS before --http-address",
     ),
-    ("http-client-connect-timeout", NO_CLIENT_TIMEOUTS),
-    ("http-client-request-timeout", NO_CLIENT_TIMEOUTS),
     ("mem-queue-size", NO_DISK_QUEUE),
     ("max-bytes-per-file", NO_DISK_QUEUE),
     ("sync-every", NO_DISK_QUEUE),

@@ -245,6 +245,18 @@ mod tests {
     }
 
     #[test]
+    fn servers_that_are_asked_have_nsqds_time() {
+        let expected = BrokerConfig::default()
+            .tcp_address(([127, 0, 0, 1], 4150).into())
+            .http_client_connect_timeout(Duration::from_millis(300))
+            .http_client_request_timeout(Duration::from_secs(1));
+        expect_config(
+            "broker --http-client-connect-timeout=300ms -http-client-request-timeout 1s",
+            expected,
+        );
+    }
+
+    #[test]
     fn percentiles_are_named_one_by_one_or_in_a_list() {
         let percentile = |share| Percentile::new(share).unwrap();
         let expected = || {

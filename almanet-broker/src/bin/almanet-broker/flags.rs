@@ -171,8 +171,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         |config, text| Ok(config.max_deflate_level(level(text)?))).default("6"),
 
     Flag::security("auth-http-address", "ADDRESS",
-        "Auth server to ask what a client's secret allows: HOST:PORT or an http URL (may be given several times)",
+        "Auth server to ask what a client's secret allows: HOST:PORT or a URL with http or https (may be given several times)",
         |security, text| { security.auth_http_addresses.push(text.to_owned()); Ok(()) }).repeated(),
+    Flag::new("http-client-connect-timeout", "DURATION", "Time for the connection to an auth server or to nsqlookupd's HTTP",
+        |config, text| Ok(config.http_client_connect_timeout(go_duration::parse(text)?))).default("2s"),
+    Flag::new("http-client-request-timeout", "DURATION", "Time for their answer, from the connection on",
+        |config, text| Ok(config.http_client_request_timeout(go_duration::parse(text)?))).default("5s"),
     Flag::security("auth-secret-file", "FILE", "File with the one secret that clients have to show",
         |security, text| { security.auth_secret_file = Some(text.into()); Ok(()) }).beyond_nsqd(),
 
@@ -187,7 +191,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Which certificate clients have to show: any (require), or one of the authority in --tls-root-ca-file (require-verify)",
         |security, text| { security.tls.client_auth = Some(security::client_auth(text)?); Ok(()) }),
     #[cfg(feature = "tls")]
-    Flag::security("tls-root-ca-file", "FILE", "PEM file with the authority that issues clients' certificates",
+    Flag::security("tls-root-ca-file", "FILE", "PEM file with the authority that issues the certificates of clients, and of auth servers asked over https",
         |security, text| { security.tls.root_ca_file = Some(text.into()); Ok(()) }),
     #[cfg(feature = "tls")]
     Flag::security("tls-required", "WHICH", "Whether clients have to change to TLS: true, false, or tcp-https for all but HTTP",
