@@ -140,7 +140,7 @@ impl BrokerConfig {
 
     /// How many HTTP clients may be connected at a time; further ones get status 503 and are closed.
     ///
-    /// Each may take up to [`max_body_size`](Self::max_body_size) of memory while it publishes. The default is 256:
+    /// The bodies that they send count in [`max_memory`](Self::max_memory). The default is 256:
     /// tools and scrapes need a handful, and publishers over HTTP share connections.
     #[cfg(feature = "http")]
     #[must_use]
@@ -247,8 +247,8 @@ impl BrokerConfig {
     /// the limit at the most. The default is 1 GiB: a small part of a server's memory.
     ///
     /// Beside it, each connection has up to 1 MiB for frames that its client has not read yet, and up to 64 KiB of a
-    /// command that is not complete. What has come of larger ones takes, on all connections together, as much as this
-    /// limit at the most; beyond it they are refused, and their connections end.
+    /// command that is not complete. What has come of larger ones and of the bodies of HTTP requests takes, on all
+    /// connections together, as much as this limit at the most; beyond it they are refused, and their connections end.
     #[must_use]
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.max_memory = bytes;

@@ -1,6 +1,6 @@
 //! Accepts HTTP clients, up to the limit, and gives none of them time without end.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -9,7 +9,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::timeout,
@@ -31,7 +31,7 @@ const MAX_HEADER_SIZE: usize = 64 * 1024;
 /// How many clients at a time are told that there are too many; further ones are closed without a word.
 const MAX_REFUSALS: usize = 64;
 
-/// How long a request may take to end when the broker stops, and a refused client to take its answer.
+/// How long a request may take to end when the broker stops, and a client to take its last answer.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How long to wait when no client can be accepted: most likely the process has no file descriptor left.
@@ -85,37 +85,52 @@ pub(crate) async fn run(
 async fn turn_away(mut stream: TcpStream) {
     const ANSWER: &[u8] =
         b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    if stream.write_all(ANSWER).await.is_err() || stream.shutdown().await.is_err() {
-        return;
+    if stream.write_all(ANSWER).await.is_ok() {
+        shut_down(stream).await;
     }
-    // Closing with an unread request would reset the connection, and the reset destroys the answer.
-    let mut buffer = [0; 1024];
-    while let Ok(1..) = stream.read(&mut buffer).await {}
 }
 
 /// Serves one connection until either side ends it, or `stopped`.
 async fn serve(stream: TcpStream, routes: Router, stopped: CancellationToken) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEADER_SIZE)
-            .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes))
-    );
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = stopped.cancelled() => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            timeout(LINGER, connection).await.unwrap_or(Ok(()))
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_SIZE)
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes));
+    let serving = async {
+        let ended = tokio::select! {
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
+            () = stopped.cancelled() => None,
+        };
+        match ended {
+            Some(ended) => ended,
+            None => {
+                Pin::new(&mut connection).graceful_shutdown();
+                let finishing = poll_fn(|context| connection.poll_without_shutdown(context));
+                timeout(LINGER, finishing).await.unwrap_or(Ok(()))
+            }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "HTTP connection ends");
+    match serving.await {
+        Ok(()) => {
+            let stream = connection.into_parts().io.into_inner();
+            let _ = timeout(LINGER, shut_down(stream)).await;
+        }
+        Err(error) => tracing::debug!(%error, "HTTP connection ends"),
     }
+}
+
+/// Ends a connection so that the client can read the last answer: it may still be sending what was refused.
+async fn shut_down(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    if stream.shutdown().await.is_ok() {
+        discard(stream).await;
+    }
+}
+
+/// Reads to the client's end. Closing with unread bytes would reset the connection, and the reset destroys the answer.
+async fn discard(mut stream: impl AsyncRead + Unpin) {
+    let mut buffer = [0; 4096];
+    while let Ok(1..) = stream.read(&mut buffer).await {}
 }

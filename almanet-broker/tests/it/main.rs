@@ -21,6 +21,7 @@ mod heartbeat;
 mod http;
 mod http_channels;
 mod http_latency;
+mod http_memory;
 mod http_metrics;
 mod http_publish;
 mod http_server;
