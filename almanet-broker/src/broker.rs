@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[cfg(feature = "http")]
-use crate::http::{self, Api};
+use crate::http::Listeners;
 use crate::{
     config::BrokerConfig,
     error::{StartError, StopError},
@@ -47,6 +47,8 @@ pub struct Broker {
     registry: Arc<Registry>,
     #[cfg(feature = "http")]
     http_addr: Option<SocketAddr>,
+    #[cfg(all(feature = "http", feature = "tls"))]
+    https_addr: Option<SocketAddr>,
     stopped: CancellationToken,
     /// Ends when everything else has, and all is saved. It ends by itself when nobody waits for it.
     ended: Option<JoinHandle<Result<(), StopError>>>,
@@ -75,10 +77,7 @@ impl Broker {
         let store = open_store(&config).await?;
         let (listener, tcp_addr) = listen(config.tcp_address).await?;
         #[cfg(feature = "http")]
-        let http = match config.http_address {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
+        let http = Listeners::bind(&config).await?;
         let config = Arc::new(config);
         let registry = Arc::new(Registry::new(&config));
         // Clients that connect meanwhile wait in the listener's queue.
@@ -87,12 +86,11 @@ impl Broker {
         let tasks = TaskTracker::new();
         let stopped = CancellationToken::new();
         #[cfg(feature = "http")]
-        let http_addr = http.map(|(listener, http_addr)| {
-            let api = Api::new(Arc::clone(&config), Arc::clone(&registry), tcp_addr, http_addr);
-            tasks.spawn(http::run(listener, Arc::new(api), tasks.clone(), stopped.clone()));
-            tracing::info!("HTTP: listening on {http_addr}");
-            http_addr
-        });
+        let http_addr = http.plain_addr();
+        #[cfg(all(feature = "http", feature = "tls"))]
+        let https_addr = http.secure_addr();
+        #[cfg(feature = "http")]
+        http.serve(&config, &registry, tcp_addr, &tasks, &stopped);
         #[cfg(feature = "lookupd")]
         {
             #[cfg(not(feature = "http"))]
@@ -117,6 +115,8 @@ impl Broker {
             registry,
             #[cfg(feature = "http")]
             http_addr,
+            #[cfg(all(feature = "http", feature = "tls"))]
+            https_addr,
             stopped,
             ended: Some(ended),
         })
@@ -132,6 +132,13 @@ impl Broker {
     #[cfg(feature = "http")]
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http_addr
+    }
+
+    /// Where it listens for HTTP over TLS, if the configuration says so and has TLS
+    /// ([`https_address`](BrokerConfig::https_address)).
+    #[cfg(all(feature = "http", feature = "tls"))]
+    pub fn https_addr(&self) -> Option<SocketAddr> {
+        self.https_addr
     }
 
     /// The nsqlookupds (`host:port` of their TCP listeners) at which the broker registers.
@@ -196,7 +203,7 @@ fn register(
     tasks.spawn(lookupds.run(identity, Arc::clone(registry), tasks.clone(), stopped.clone()));
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     server::bind(address)
         .await
         .map_err(|source| StartError::Listen { address, source })

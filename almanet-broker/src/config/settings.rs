@@ -36,6 +36,8 @@ pub struct BrokerConfig {
     pub(crate) tcp_address: SocketAddr,
     #[cfg(feature = "http")]
     pub(crate) http_address: Option<SocketAddr>,
+    #[cfg(all(feature = "http", feature = "tls"))]
+    pub(crate) https_address: Option<SocketAddr>,
     #[cfg(feature = "http")]
     pub(crate) max_http_connections: usize,
     #[cfg(any(feature = "http", feature = "lookupd"))]
@@ -83,6 +85,8 @@ impl Default for BrokerConfig {
             tcp_address: (Ipv4Addr::LOCALHOST, 0).into(),
             #[cfg(feature = "http")]
             http_address: None,
+            #[cfg(all(feature = "http", feature = "tls"))]
+            https_address: None,
             #[cfg(feature = "http")]
             max_http_connections: 256,
             #[cfg(any(feature = "http", feature = "lookupd"))]
@@ -135,6 +139,16 @@ impl BrokerConfig {
     #[must_use]
     pub fn http_address(mut self, address: SocketAddr) -> Self {
         self.http_address = Some(address);
+        self
+    }
+
+    /// Where to listen for HTTP over TLS, with what [`http_address`](Self::http_address) offers.
+    ///
+    /// The default is nowhere, and without [`tls`](Self::tls) nothing listens there. As nsqd's `--https-address`.
+    #[cfg(all(feature = "http", feature = "tls"))]
+    #[must_use]
+    pub fn https_address(mut self, address: SocketAddr) -> Self {
+        self.https_address = Some(address);
         self
     }
 

@@ -40,7 +40,7 @@ pub(super) async fn info(State(api): State<Arc<Api>>) -> Reply {
         version: VERSION,
         broadcast_address: api.broadcast_address(),
         hostname: &api.hostname,
-        http_port: api.http_addr.port(),
+        http_port: api.http_addr.map_or(0, |address| address.port()),
         tcp_port: api.tcp_addr.port(),
         start_time: api
             .start_time

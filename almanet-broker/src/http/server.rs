@@ -18,12 +18,18 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{api::Api, routes::routes};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// How long a connection may go without the whole head of a request, from its beginning or its last answer.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a client may read nothing of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the handshake of TLS may take, as over TCP.
+#[cfg(feature = "tls")]
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the head of a request may take, in bytes.
 const MAX_HEADER_SIZE: usize = 64 * 1024;
@@ -37,17 +43,26 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long to wait when no client can be accepted: most likely the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How clients come in.
+#[derive(Debug, Clone)]
+pub(crate) enum Door {
+    Plain,
+    #[cfg(feature = "tls")]
+    Secure(Tls),
+}
+
 /// Accepts clients until `stopped`; each is served by a task of `tasks`.
 pub(crate) async fn run(
     listener: TcpListener,
+    door: Door,
     api: Arc<Api>,
     tasks: TaskTracker,
     stopped: CancellationToken,
 ) {
     let limit = api.config.max_http_connections;
-    let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+    let places = Arc::clone(&api.places);
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-    let routes = routes(api);
+    let routes = routes(api, !matches!(door, Door::Plain));
     loop {
         let accepted = tokio::select! {
             () = stopped.cancelled() => return,
@@ -73,7 +88,7 @@ pub(crate) async fn run(
             }
             continue;
         };
-        let served = serve(stream, routes.clone(), stopped.child_token());
+        let served = welcome(stream, door.clone(), routes.clone(), stopped.child_token());
         tasks.spawn(async move {
             served.await;
             drop(place);
@@ -90,15 +105,37 @@ async fn turn_away(mut stream: TcpStream) {
     }
 }
 
-/// Serves one connection until either side ends it, or `stopped`.
-async fn serve(stream: TcpStream, routes: Router, stopped: CancellationToken) {
+/// Serves one connection, after it is encrypted where that is to be.
+async fn welcome(stream: TcpStream, door: Door, routes: Router, stopped: CancellationToken) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let stream = Box::pin(stream);
+    match door {
+        Door::Plain => serve(stream, routes, stopped).await,
+        #[cfg(feature = "tls")]
+        Door::Secure(tls) => {
+            let accepting = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
+            match stopped.run_until_cancelled(accepting).await {
+                Some(Ok(Ok(stream))) => serve(stream, routes, stopped).await,
+                Some(Ok(Err(error))) => tracing::debug!(%error, "no TLS with an HTTPS client"),
+                Some(Err(_)) => tracing::debug!("no TLS with an HTTPS client in time"),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Serves one connection until either side ends it, or `stopped`.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    routes: Router,
+    stopped: CancellationToken,
+) {
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER_SIZE)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     let serving = async {
         let ended = tokio::select! {
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ProtocolVersion, ServerConfig, ServerConnection},
@@ -57,7 +57,10 @@ impl Tls {
         self.required && !self.plain_http
     }
 
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
         TlsAcceptor::from(Arc::clone(&self.server)).accept(stream).await
     }
 }

@@ -88,7 +88,7 @@ impl TlsBuilder {
 
     /// Whether clients have to change to TLS before they do anything else. By default they may stay plain.
     ///
-    /// HTTP, which is spoken in plain only, is refused with status 403 then, as by nsqd, unless
+    /// Plain HTTP is refused with status 403 then, as by nsqd, unless
     /// [`plain_http`](Self::plain_http) says otherwise. As nsqd's `--tls-required`.
     pub fn required(mut self, required: bool) -> Self {
         self.required = required;

@@ -27,6 +27,7 @@ mod http_publish;
 mod http_server;
 mod http_stats;
 mod http_topics;
+mod https;
 mod identify;
 mod lifecycle;
 mod limits;

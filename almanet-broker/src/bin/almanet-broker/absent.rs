@@ -28,10 +28,8 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
         "worker-id",
         "message ids are made from the time of the start, not from a node's number",
     ),
-    (
-        "https-address",
-        "HTTP is spoken in plain only: put a proxy with TLS before --http-address",
-    ),
+    #[cfg(not(feature = "tls"))]
+    ("https-address", NO_TLS),
     ("mem-queue-size", NO_DISK_QUEUE),
     ("max-bytes-per-file", NO_DISK_QUEUE),
     ("sync-every", NO_DISK_QUEUE),

@@ -136,8 +136,15 @@ mod tests {
         Args::from_command_line(line.split(' ').map(OsString::from)).map_err(|error| error.to_string())
     }
 
+    /// Where the program listens for HTTP over TLS unless it is told otherwise.
+    fn with_https(config: BrokerConfig) -> BrokerConfig {
+        #[cfg(feature = "tls")]
+        let config = config.https_address(([127, 0, 0, 1], 4152).into());
+        config
+    }
+
     fn expect_config(line: &str, expected: BrokerConfig) {
-        let expected = expected.http_address(([127, 0, 0, 1], 4151).into());
+        let expected = with_https(expected.http_address(([127, 0, 0, 1], 4151).into()));
         let config = args(line).unwrap().config;
         assert_eq!(format!("{config:?}"), format!("{expected:?}"), "{line}");
     }
@@ -167,9 +174,14 @@ mod tests {
 
     #[test]
     fn http_can_be_left_out() {
+        let nsqds = || BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
         let config = args("broker --http-address=").unwrap().config;
-        let expected = BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
-        assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+        assert_eq!(format!("{config:?}"), format!("{:?}", with_https(nsqds())));
+        #[cfg(feature = "tls")]
+        {
+            let config = args("broker --http-address= -https-address=").unwrap().config;
+            assert_eq!(format!("{config:?}"), format!("{:?}", nsqds()));
+        }
     }
 
     #[test]

@@ -120,6 +120,10 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::new("http-address", "HOST:PORT", "Address to listen on for HTTP; empty for none",
         |config, text| if text.is_empty() { Ok(config) } else { Ok(config.http_address(address(text)?)) })
         .default("127.0.0.1:4151"),
+    #[cfg(feature = "tls")]
+    Flag::new("https-address", "HOST:PORT", "Address to listen on for HTTP over TLS, where there is --tls-cert; empty for none",
+        |config, text| if text.is_empty() { Ok(config) } else { Ok(config.https_address(address(text)?)) })
+        .default("127.0.0.1:4152"),
     Flag::new("data-path", "DIRECTORY", "Directory in which messages outlive a clean stop; without it, memory only",
         |config, text| Ok(config.data_path(text))),
     Flag::new("broadcast-address", "HOST", "Name under which others reach this machine [default: the host's name]",
@@ -234,6 +238,8 @@ mod tests {
         let expected = BrokerConfig::default()
             .tcp_address(([127, 0, 0, 1], 4150).into())
             .http_address(([127, 0, 0, 1], 4151).into());
+        #[cfg(feature = "tls")]
+        let expected = expected.https_address(([127, 0, 0, 1], 4152).into());
         assert_eq!(format!("{config:?}"), format!("{expected:?}"));
     }
 }
