@@ -27,7 +27,7 @@
 //!   for free at build time, and an embedded broker's owner needs it only to let others look in.
 //! - `lookupd`: registration at nsqlookupd, so that the broker can stand beside nsqd nodes
 //!   (`BrokerConfig::lookupd_tcp_address`).
-//! - `tls` (default): TLS for clients (`BrokerConfig::tls`).
+//! - `tls` (default): TLS for clients (`BrokerConfig::tls`), for HTTP (`BrokerConfig::https_address`), and to auth servers.
 //! - `binary` (default): the program, with `http` and `lookupd`.
 //!
 //! It serves development, tests and deployments of a single machine. It does not replicate. Messages are kept in
