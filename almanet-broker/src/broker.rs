@@ -9,9 +9,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[cfg(feature = "http")]
-use crate::http::{self, Api};
-#[cfg(feature = "lookupd")]
-use crate::lookupd::{Finder, Identity, Lookupds};
+use crate::http::Listeners;
 use crate::{
     config::BrokerConfig,
     error::{StartError, StopError},
@@ -19,6 +17,11 @@ use crate::{
     saved, server,
     store::{Snapshot, Store},
     timer,
+};
+#[cfg(feature = "lookupd")]
+use crate::{
+    http_client::HttpClient,
+    lookupd::{Finder, Identity, Lookupds},
 };
 
 /// A running broker.
@@ -44,6 +47,8 @@ pub struct Broker {
     registry: Arc<Registry>,
     #[cfg(feature = "http")]
     http_addr: Option<SocketAddr>,
+    #[cfg(all(feature = "http", feature = "tls"))]
+    https_addr: Option<SocketAddr>,
     stopped: CancellationToken,
     /// Ends when everything else has, and all is saved. It ends by itself when nobody waits for it.
     ended: Option<JoinHandle<Result<(), StopError>>>,
@@ -56,19 +61,23 @@ impl Broker {
     /// # Errors
     ///
     /// [`StartError::Listen`] when an address cannot be listened on, [`StartError::DataPathInUse`] and
-    /// [`StartError::DataPath`] when the data path cannot be used.
+    /// [`StartError::DataPath`] when the data path cannot be used, [`StartError::Tls`] when an auth server is to be asked
+    /// over https and there is nothing to verify it with.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped, no broker has been started and nothing is left behind.
     pub async fn start(config: BrokerConfig) -> Result<Self, StartError> {
+        #[cfg(feature = "tls")]
+        let config = if config.asks_over_https() {
+            load_trust(config).await?
+        } else {
+            config
+        };
         let store = open_store(&config).await?;
         let (listener, tcp_addr) = listen(config.tcp_address).await?;
         #[cfg(feature = "http")]
-        let http = match config.http_address {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
+        let http = Listeners::bind(&config).await?;
         let config = Arc::new(config);
         let registry = Arc::new(Registry::new(&config));
         // Clients that connect meanwhile wait in the listener's queue.
@@ -77,18 +86,18 @@ impl Broker {
         let tasks = TaskTracker::new();
         let stopped = CancellationToken::new();
         #[cfg(feature = "http")]
-        let http_addr = http.map(|(listener, http_addr)| {
-            let api = Api::new(Arc::clone(&config), Arc::clone(&registry), tcp_addr, http_addr);
-            tasks.spawn(http::run(listener, Arc::new(api), tasks.clone(), stopped.clone()));
-            tracing::info!("HTTP: listening on {http_addr}");
-            http_addr
-        });
+        let http_addr = http.plain_addr();
+        #[cfg(all(feature = "http", feature = "tls"))]
+        let https_addr = http.secure_addr();
+        #[cfg(feature = "http")]
+        http.serve(&config, &registry, tcp_addr, &tasks, &stopped);
         #[cfg(feature = "lookupd")]
         {
             #[cfg(not(feature = "http"))]
             let http_addr = None;
             let identity = Identity::new(&config, tcp_addr, http_addr);
-            register(identity, &registry, &tasks, &stopped);
+            let client = config.http_client.clone();
+            register(identity, client, &registry, &tasks, &stopped);
         }
         tasks.spawn(server::run(
             listener,
@@ -106,6 +115,8 @@ impl Broker {
             registry,
             #[cfg(feature = "http")]
             http_addr,
+            #[cfg(all(feature = "http", feature = "tls"))]
+            https_addr,
             stopped,
             ended: Some(ended),
         })
@@ -121,6 +132,13 @@ impl Broker {
     #[cfg(feature = "http")]
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http_addr
+    }
+
+    /// Where it listens for HTTP over TLS, if the configuration says so and has TLS
+    /// ([`https_address`](BrokerConfig::https_address)).
+    #[cfg(all(feature = "http", feature = "tls"))]
+    pub fn https_addr(&self) -> Option<SocketAddr> {
+        self.https_addr
     }
 
     /// The nsqlookupds (`host:port` of their TCP listeners) at which the broker registers.
@@ -171,15 +189,21 @@ impl Drop for Broker {
 
 /// Registers at nsqlookupd, now and whenever topics and channels come and go.
 #[cfg(feature = "lookupd")]
-fn register(identity: Identity, registry: &Arc<Registry>, tasks: &TaskTracker, stopped: &CancellationToken) {
+fn register(
+    identity: Identity,
+    client: HttpClient,
+    registry: &Arc<Registry>,
+    tasks: &TaskTracker,
+    stopped: &CancellationToken,
+) {
     let lookupds = Lookupds::new();
-    let (finder, search) = Finder::new(Arc::clone(&lookupds));
+    let (finder, search) = Finder::new(Arc::clone(&lookupds), client);
     registry.find_channels_by(finder);
     tasks.spawn(search.run(stopped.clone()));
     tasks.spawn(lookupds.run(identity, Arc::clone(registry), tasks.clone(), stopped.clone()));
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     server::bind(address)
         .await
         .map_err(|source| StartError::Listen { address, source })
@@ -202,6 +226,11 @@ async fn end(
         tracing::error!(cause = %error.source, "messages are lost: {error}");
         error.into()
     })
+}
+
+#[cfg(feature = "tls")]
+async fn load_trust(mut config: BrokerConfig) -> Result<BrokerConfig, StartError> {
+    blocking(move || config.load_trust().map(|()| config).map_err(StartError::Tls)).await
 }
 
 async fn open_store(config: &BrokerConfig) -> Result<Option<Box<dyn Store>>, StartError> {

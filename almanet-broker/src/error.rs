@@ -3,6 +3,8 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::store::{OpenError, StoreError};
+#[cfg(feature = "tls")]
+use crate::tls::TlsError;
 
 /// Why [`Broker::start`](crate::Broker::start) failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +34,11 @@ pub enum StartError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// The runtime was shut down while the data path was read.
+    /// An auth server is to be asked over https, and there is nothing to verify its certificate with.
+    #[cfg(feature = "tls")]
+    #[error("auth servers cannot be asked over https")]
+    Tls(#[source] TlsError),
+    /// The runtime was shut down while files were read.
     #[error("the runtime was shut down before the broker had started")]
     Runtime,
 }

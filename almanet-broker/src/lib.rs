@@ -27,7 +27,7 @@
 //!   for free at build time, and an embedded broker's owner needs it only to let others look in.
 //! - `lookupd`: registration at nsqlookupd, so that the broker can stand beside nsqd nodes
 //!   (`BrokerConfig::lookupd_tcp_address`).
-//! - `tls` (default): TLS for clients (`BrokerConfig::tls`).
+//! - `tls` (default): TLS for clients (`BrokerConfig::tls`), for HTTP (`BrokerConfig::https_address`), and to auth servers.
 //! - `binary` (default): the program, with `http` and `lookupd`.
 //!
 //! It serves development, tests and deployments of a single machine. It does not replicate. Messages are kept in
@@ -49,7 +49,7 @@
 //! - An MPUB has to hold exactly as many bytes as it announces; nsqd reads the surplus as further messages or commands.
 //! - A connection is upgraded once, and what a client sends in plain behind an IDENTIFY that asked for TLS ends it. TLS
 //!   begins with version 1.2.
-//! - A single secret can stand in for an auth server ([`Auth::secret`]). Auth servers are asked over plain HTTP only.
+//! - A single secret can stand in for an auth server ([`Auth::secret`]). Auth servers' redirections are not followed.
 //! - Registered at nsqlookupd (feature `lookupd`), a topic that is new here gets the channels that it has on other
 //!   nodes, as in nsqd. nsqd's first publisher waits until nsqlookupd has named them; here it has its `OK` at once, and
 //!   the topic holds its messages back until then, for 2 s at most. Ephemeral topics do not ask, and of more than 256
@@ -76,6 +76,7 @@ mod connections;
 mod error;
 #[cfg(feature = "http")]
 mod http;
+mod http_client;
 mod limits;
 #[cfg(feature = "lookupd")]
 mod lookupd;
@@ -97,6 +98,8 @@ mod version;
 pub use auth::{Auth, AuthError};
 pub use broker::Broker;
 pub use config::BrokerConfig;
+#[cfg(feature = "http")]
+pub use config::{Percentile, PercentileError};
 pub use error::{StartError, StopError};
 #[cfg(feature = "tls")]
 pub use tls::{ClientAuth, Tls, TlsBuilder, TlsError, TlsVersion};

@@ -56,6 +56,8 @@ impl Registry {
                 max_channel_depth: config.max_channel_depth,
                 max_channel_consumers: config.max_channel_consumers,
                 max_message_timeout: config.max_message_timeout,
+                #[cfg(feature = "http")]
+                latency: config.latency.clone(),
                 changes: Changes::default(),
                 departed: Mutex::default(),
             }),

@@ -98,17 +98,19 @@ fn signal(signal: &str, child: &Child) {
 fn an_address_in_use_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = program()
-        .arg(format!("--tcp-address={address}"))
-        .output()
-        .unwrap();
+    expect_one_line(
+        &[&format!("--tcp-address={address}")],
+        &format!("cannot listen on {address}: "),
+    );
+}
+
+/// Expects the program not to start, with a line that begins with these words.
+fn expect_one_line(args: &[&str], words: &str) {
+    let output = program().args(args).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(
-        text.starts_with(&format!("almanet-broker: cannot listen on {address}: ")),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("almanet-broker: {words}")), "{text}");
 }
 
 #[test]
@@ -125,16 +127,16 @@ fn an_unknown_flag_is_refused_with_a_suggestion() {
 #[cfg(feature = "tls")]
 #[test]
 fn a_certificate_that_cannot_be_read_is_one_clear_line() {
-    let output = program()
-        .args(["--tls-cert=/does/not/exist", "-tls-key=/neither"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let text = stderr(&output);
-    assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(
-        text.starts_with("almanet-broker: cannot read /does/not/exist: "),
-        "{text}"
+    expect_one_line(
+        &["--tls-cert=/does/not/exist", "-tls-key=/neither"],
+        "cannot read /does/not/exist: ",
+    );
+    expect_one_line(
+        &[
+            "--auth-http-address=https://127.0.0.1:1",
+            "--tls-root-ca-file=/does/not/exist",
+        ],
+        "auth servers cannot be asked over https: cannot read /does/not/exist: ",
     );
 }
 

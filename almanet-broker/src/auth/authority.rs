@@ -4,9 +4,14 @@ use std::{fmt, fs, net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
 
 use almanet_nsq_proto::Secret;
 use bytes::Bytes;
+use form_urlencoded::byte_serialize;
 use subtle::ConstantTimeEq;
 
-use super::{endpoint::Endpoint, error::AuthError, grant::Grant, server};
+use super::{
+    error::AuthError,
+    grant::{Answer, Grant},
+};
+use crate::http_client::{Address, AddressError, HttpClient};
 
 /// Whom the broker believes about the secrets that clients send with AUTH, to be given to
 /// [`BrokerConfig::auth`](crate::BrokerConfig::auth).
@@ -26,7 +31,7 @@ pub struct Auth(Kind);
 #[derive(Clone)]
 enum Kind {
     Secret(Secret),
-    Servers(Arc<[Endpoint]>),
+    Servers(Arc<[Address]>),
 }
 
 impl Auth {
@@ -58,21 +63,23 @@ impl Auth {
 
     /// HTTP servers say what a secret allows, as for nsqd's `--auth-http-address`.
     ///
-    /// Each address is `host:port`, which is asked for `/auth`, or a URL with `http`. One of them is asked, chosen at
+    /// Each address is `host:port`, which is asked for `/auth`, or a URL with `http`, or with `https` where the broker is
+    /// built with the feature `tls`; whose certificates are believed then says
+    /// `BrokerConfig::http_client_root_ca_file`. One of them is asked, chosen at
     /// random, and the next one when it does not answer properly: with `GET` and the parameters `secret`, `remote_ip`,
     /// `tls` (`true` or `false`) and `common_name` (of the client's certificate). The answer is what nsqd expects: a JSON
     /// object with `ttl` (seconds, after which it is asked again), `identity`, `identity_url` and `authorizations`, each
     /// with `topic` and `channels` (regular expressions) and `permissions` (`publish`, `subscribe`).
     ///
-    /// The secret is in the URL: a server that logs its requests logs the secrets too.
+    /// Redirections are not followed. The secret is in the URL: a server that logs its requests logs the secrets too.
     ///
     /// # Errors
     ///
-    /// [`AuthError::NoServer`] and [`AuthError::Address`].
+    /// [`AuthError::NoServer`], [`AuthError::Address`] and [`AuthError::NoTls`].
     pub fn http<T: AsRef<str>>(addresses: impl IntoIterator<Item = T>) -> Result<Self, AuthError> {
-        let servers: Arc<[Endpoint]> = addresses
+        let servers: Arc<[Address]> = addresses
             .into_iter()
-            .map(|address| Endpoint::parse(address.as_ref()))
+            .map(|address| parse(address.as_ref()))
             .collect::<Result<_, _>>()?;
         if servers.is_empty() {
             return Err(AuthError::NoServer);
@@ -80,8 +87,22 @@ impl Auth {
         Ok(Self(Kind::Servers(servers)))
     }
 
-    /// What `secret` allows `asker`.
-    pub(crate) async fn ask(&self, secret: &Secret, asker: &Asker) -> Result<Grant, AskError> {
+    /// Whether a server is asked over https.
+    #[cfg(feature = "tls")]
+    pub(crate) fn needs_tls(&self) -> bool {
+        match &self.0 {
+            Kind::Secret(_) => false,
+            Kind::Servers(servers) => servers.iter().any(Address::is_secure),
+        }
+    }
+
+    /// What `secret` allows `asker`; servers are asked through `client`.
+    pub(crate) async fn ask(
+        &self,
+        secret: &Secret,
+        asker: &Asker,
+        client: &HttpClient,
+    ) -> Result<Grant, AskError> {
         match &self.0 {
             Kind::Secret(known) => {
                 if bool::from(known.reveal().ct_eq(secret.reveal())) {
@@ -90,26 +111,55 @@ impl Auth {
                     Ok(Grant::nothing())
                 }
             }
-            Kind::Servers(servers) => ask_any(servers, secret, asker).await,
+            Kind::Servers(servers) => ask_any(servers, secret, asker, client).await,
         }
     }
 }
 
-async fn ask_any(servers: &[Endpoint], secret: &Secret, asker: &Asker) -> Result<Grant, AskError> {
+/// The path that nsqd asks where the address names none.
+const DEFAULT_PATH: &str = "/auth";
+
+fn parse(text: &str) -> Result<Address, AuthError> {
+    let address = text.to_owned();
+    Address::parse(text, DEFAULT_PATH).map_err(|error| match error {
+        AddressError::Malformed => AuthError::Address { address },
+        AddressError::NoTls => AuthError::NoTls { address },
+    })
+}
+
+async fn ask_any(
+    servers: &[Address],
+    secret: &Secret,
+    asker: &Asker,
+    client: &HttpClient,
+) -> Result<Grant, AskError> {
     let first = fastrand::usize(..servers.len().max(1));
     let (before, after) = servers.split_at_checked(first).unwrap_or_default();
     let mut causes = Vec::new();
     for server in after.iter().chain(before) {
-        let answered = match server::ask(server, secret, asker).await {
+        let answered = match client.get::<Answer>(server, target(server, secret, asker)).await {
             Ok(answer) => Grant::new(answer, Instant::now()).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match answered {
             Ok(grant) => return Ok(grant),
-            Err(cause) => causes.push(format!("{}: {cause}", server.address)),
+            Err(cause) => causes.push(format!("{}: {cause}", server.authority())),
         }
     }
     Err(AskError(causes.join("; ")))
+}
+
+/// The path and the question, in nsqd's order.
+fn target(server: &Address, secret: &Secret, asker: &Asker) -> String {
+    let encode = |bytes| byte_serialize(bytes).collect::<String>();
+    format!(
+        "{}?common_name={}&remote_ip={}&secret={}&tls={}",
+        server.path(),
+        encode(asker.common_name.as_bytes()),
+        encode(asker.remote_ip.as_bytes()),
+        encode(secret.reveal()),
+        asker.tls
+    )
 }
 
 impl fmt::Debug for Auth {

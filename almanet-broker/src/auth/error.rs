@@ -21,8 +21,16 @@ pub enum AuthError {
     #[error("no auth server is named")]
     NoServer,
     /// The address of an auth server cannot be used.
-    #[error("`{address}` is no auth server's address: write `host:port` or `http://host:port/path`")]
+    #[error(
+        "`{address}` is no auth server's address: write `host:port`, `http://host:port/path` or `https://host:port/path`"
+    )]
     Address {
+        /// The address as it was given.
+        address: String,
+    },
+    /// The auth server shall be asked over https, and the broker was built without the feature `tls`.
+    #[error("`{address}` cannot be asked: the broker was built without the feature `tls`")]
+    NoTls {
         /// The address as it was given.
         address: String,
     },

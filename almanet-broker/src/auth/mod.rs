@@ -3,10 +3,8 @@
 //! Either one secret opens everything, or an HTTP server is asked about each, as nsqd asks it.
 
 mod authority;
-mod endpoint;
 mod error;
 mod grant;
-mod server;
 
 pub use authority::Auth;
 pub use error::AuthError;

@@ -7,6 +7,8 @@ mod control;
 mod counts;
 mod deferred;
 mod in_flight;
+#[cfg(feature = "http")]
+mod latency;
 #[cfg(test)]
 mod model;
 mod queue;
@@ -29,8 +31,12 @@ use self::{
     in_flight::{IdHasher, InFlight},
     queue::Queue,
 };
+#[cfg(feature = "http")]
+use crate::config::LatencyConfig;
 use crate::limits::Memory;
 
+#[cfg(feature = "http")]
+pub(crate) use self::latency::LatencyReport;
 pub(crate) use self::{
     counts::Counts,
     in_flight::NotInFlight,
@@ -52,6 +58,9 @@ pub(crate) struct Channel<O: Outlet> {
     /// Whether messages wait although subscribers are ready.
     paused: bool,
     counts: Counts,
+    /// `None` when nobody wants to know it.
+    #[cfg(feature = "http")]
+    latency: Option<Box<latency::Latency>>,
 }
 
 impl<O: Outlet> Channel<O> {
@@ -66,7 +75,15 @@ impl<O: Outlet> Channel<O> {
             max_message_timeout,
             paused: false,
             counts: Counts::default(),
+            #[cfg(feature = "http")]
+            latency: None,
         }
+    }
+
+    /// Measures from now on what `config` says.
+    #[cfg(feature = "http")]
+    pub(crate) fn measure(&mut self, config: &LatencyConfig, now: Instant) {
+        self.latency = latency::Latency::new(config, now);
     }
 
     /// How many messages wait, deferred ones included.
@@ -171,19 +188,28 @@ impl<O: Outlet> Channel<O> {
         self.dispatch(now, touched);
     }
 
-    /// FIN: the message is done.
+    /// FIN: the message is done. Gives the time when it was published, in nanoseconds since 1970.
     pub(crate) fn finish(
         &mut self,
         id: SubscriberId,
         message: &MessageId,
         now: Instant,
         touched: &mut O::Touched,
-    ) -> Result<(), NotInFlight> {
-        self.in_flight.remove(message, id)?;
+    ) -> Result<i64, NotInFlight> {
+        let published = self.in_flight.remove(message, id)?.timestamp;
         self.counts.finished += 1;
         self.answered(id, Subscriber::finished);
         self.dispatch(now, touched);
-        Ok(())
+        Ok(published)
+    }
+
+    /// Notes that a message, [finished](Self::finish) at `now`, had taken `nanos` since it was published.
+    #[cfg(feature = "http")]
+    pub(crate) fn took(&mut self, nanos: i64, now: Instant) {
+        if let Some(latency) = &mut self.latency {
+            // A clock that was set back in between makes it less than nothing.
+            latency.add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)), now);
+        }
     }
 
     /// REQ: the message shall be delivered again, after `delay`.

@@ -1,9 +1,13 @@
 //! A channel as it is at one moment.
 
+use std::time::Instant;
+
+#[cfg(feature = "http")]
+use super::LatencyReport;
 use super::{Channel, Counts, Outlet, SubscriberId};
 
 /// What statistics say of a channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct ChannelReport {
     /// Messages that wait, without the deferred ones.
     pub(crate) depth: usize,
@@ -13,6 +17,9 @@ pub(crate) struct ChannelReport {
     pub(crate) counts: Counts,
     /// In the order in which they connected.
     pub(crate) subscribers: Vec<SubscriberReport>,
+    /// `None` when it is not measured.
+    #[cfg(feature = "http")]
+    pub(crate) latency: Option<LatencyReport>,
 }
 
 /// What statistics say of a subscriber.
@@ -29,7 +36,9 @@ pub(crate) struct SubscriberReport {
 }
 
 impl<O: Outlet> Channel<O> {
-    pub(crate) fn report(&self) -> ChannelReport {
+    pub(crate) fn report(&self, now: Instant) -> ChannelReport {
+        #[cfg(not(feature = "http"))]
+        let _ = now;
         let mut subscribers: Vec<_> = self
             .subscribers
             .iter()
@@ -43,6 +52,8 @@ impl<O: Outlet> Channel<O> {
             is_paused: self.paused,
             counts: self.counts,
             subscribers,
+            #[cfg(feature = "http")]
+            latency: self.latency.as_ref().map(|latency| latency.report(now)),
         }
     }
 

@@ -77,6 +77,7 @@ impl From<ProtocolError> for Stop {
 #[derive(Debug)]
 pub(super) struct Question {
     auth: Auth,
+    config: Arc<BrokerConfig>,
     asker: Asker,
     secret: Secret,
     /// The command that waits for the answer, unless it is AUTH itself.
@@ -85,7 +86,8 @@ pub(super) struct Question {
 
 impl Question {
     pub(super) async fn ask(&self) -> Result<Grant, AskError> {
-        self.auth.ask(&self.secret, &self.asker).await
+        let client = &self.config.http_client;
+        self.auth.ask(&self.secret, &self.asker, client).await
     }
 }
 
@@ -271,6 +273,7 @@ impl Handler {
     fn question(&self, permit: &Permit, secret: Secret, command: Option<Command>) -> Stop {
         Stop::Ask(Box::new(Question {
             auth: permit.auth.clone(),
+            config: Arc::clone(&self.config),
             asker: self.asker.clone(),
             secret,
             command,

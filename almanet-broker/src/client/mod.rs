@@ -35,8 +35,6 @@ use self::{
 };
 use crate::{channel::SubscriberId, config::BrokerConfig, registry::Registry, step::Step};
 
-#[cfg(feature = "http")]
-pub(crate) use self::negotiate::{MAX_OUTPUT_BUFFER_SIZE, MAX_OUTPUT_BUFFER_TIMEOUT};
 pub(crate) use self::{inbox::Inbox, output::Touched};
 
 /// How long a connection that ends may take to send what it has, and the client to read it.

@@ -7,17 +7,8 @@ use almanet_nsq_proto::{ErrorCode, Identify, IdentifyResponse, ProtocolError};
 use super::upgrade::Upgrade;
 use crate::{config::BrokerConfig, connections::Compression, version::VERSION};
 
-/// Milliseconds, as nsqd's `--min-output-buffer-timeout` and `--max-output-buffer-timeout`.
-const OUTPUT_BUFFER_TIMEOUTS: RangeInclusive<i64> = 25..=MAX_OUTPUT_BUFFER_TIMEOUT.as_millis() as i64;
-
-/// nsqd's `--max-output-buffer-timeout`.
-pub(crate) const MAX_OUTPUT_BUFFER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Bytes, from nsqd's smallest buffer to its `--max-output-buffer-size`.
-const OUTPUT_BUFFER_SIZES: RangeInclusive<i64> = 64..=MAX_OUTPUT_BUFFER_SIZE;
-
-/// nsqd's `--max-output-buffer-size`, in bytes.
-pub(crate) const MAX_OUTPUT_BUFFER_SIZE: i64 = 65_536;
+/// The smallest output buffer that a client can ask for, in bytes.
+const SMALLEST_OUTPUT_BUFFER: i64 = 64;
 
 const SAMPLE_RATES: RangeInclusive<i64> = 0..=99;
 
@@ -46,7 +37,7 @@ impl Settings {
             message_timeout: config.message_timeout,
             sample_rate: 0,
             output_buffer_size: 16 * 1024,
-            output_buffer_timeout: 250,
+            output_buffer_timeout: millis(config.output_buffer.timeout),
         }
     }
 
@@ -60,19 +51,22 @@ impl Settings {
             }
             interval => return Err(invalid("heartbeat interval", interval)),
         }
+        let buffer = &config.output_buffer;
+        let timeouts = millis(buffer.min_timeout)..=millis(buffer.max_timeout);
         match identify.output_buffer_timeout.unwrap_or(0) {
             0 => {}
             -1 => self.output_buffer_timeout = 0,
-            timeout if OUTPUT_BUFFER_TIMEOUTS.contains(&timeout) => self.output_buffer_timeout = timeout,
+            timeout if timeouts.contains(&timeout) => self.output_buffer_timeout = timeout,
             timeout => return Err(invalid("output buffer timeout", timeout)),
         }
+        let largest = i64::try_from(buffer.max_size).unwrap_or(i64::MAX);
         match identify.output_buffer_size.unwrap_or(0) {
             0 => {}
             -1 => {
                 self.output_buffer_size = 1;
                 self.output_buffer_timeout = 0;
             }
-            size if OUTPUT_BUFFER_SIZES.contains(&size) => self.output_buffer_size = size,
+            size if (SMALLEST_OUTPUT_BUFFER..=largest).contains(&size) => self.output_buffer_size = size,
             size => return Err(invalid("output buffer size", size)),
         }
         let sample_rate = identify.sample_rate.unwrap_or(0);

@@ -33,7 +33,12 @@ impl Subscription {
     pub(super) fn finish(&self, message: &MessageId, step: &mut Step) -> Result<(), NotInFlight> {
         self.topic
             .with_channel(self.channel, |channel| {
-                channel.finish(self.id, message, step.now, &mut step.touched)
+                let published = channel.finish(self.id, message, step.now, &mut step.touched)?;
+                #[cfg(feature = "http")]
+                channel.took(step.timestamp.saturating_sub(published), step.now);
+                #[cfg(not(feature = "http"))]
+                let _ = published;
+                Ok(())
             })
             .unwrap_or(Err(NotInFlight::Unknown))
     }

@@ -74,11 +74,6 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     }
 
-    /// TLS is required, and there is none here.
-    pub(super) fn tls_required() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "TLS_REQUIRED")
-    }
-
     /// The limit in words, where nsqd would write to its disk.
     pub(super) fn no_room(reached: &LimitReached) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reached.to_string())
@@ -90,6 +85,12 @@ impl IntoResponse for Refusal {
         let body = serde_json::json!({ "message": self.message }).to_string();
         respond(self.status, Some(JSON), Body::from(body))
     }
+}
+
+/// TLS is required: nsqd's tools go on at the port that is named, which is 0 where there is none.
+pub(super) fn tls_required(https_port: u16) -> Response {
+    let body = serde_json::json!({ "message": "TLS_REQUIRED", "https_port": https_port });
+    respond(StatusCode::FORBIDDEN, Some(JSON), Body::from(body.to_string()))
 }
 
 fn respond(status: StatusCode, content_type: Option<HeaderValue>, body: Body) -> Response {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use prometheus_client::registry::Registry as Metrics;
+use tokio::sync::Semaphore;
 
 use crate::{config::BrokerConfig, registry::Registry, stats::BrokerMetrics};
 
@@ -17,7 +18,12 @@ pub(crate) struct Api {
     pub(super) registry: Arc<Registry>,
     pub(super) metrics: Metrics,
     pub(super) tcp_addr: SocketAddr,
-    pub(super) http_addr: SocketAddr,
+    /// Where it listens for plain HTTP.
+    pub(super) http_addr: Option<SocketAddr>,
+    /// Where it listens for HTTP over TLS.
+    pub(super) https_addr: Option<SocketAddr>,
+    /// One for each client that may be connected.
+    pub(super) places: Arc<Semaphore>,
     pub(super) hostname: String,
     pub(super) start_time: SystemTime,
     pub(super) started: Instant,
@@ -28,9 +34,11 @@ impl Api {
         config: Arc<BrokerConfig>,
         registry: Arc<Registry>,
         tcp_addr: SocketAddr,
-        http_addr: SocketAddr,
+        http_addr: Option<SocketAddr>,
+        https_addr: Option<SocketAddr>,
     ) -> Self {
         let start_time = SystemTime::now();
+        let places = config.max_http_connections.min(Semaphore::MAX_PERMITS);
         let mut metrics = Metrics::with_prefix("almanet_broker");
         metrics.register_collector(Box::new(BrokerMetrics::new(Arc::clone(&registry), start_time)));
         Self {
@@ -39,6 +47,8 @@ impl Api {
             metrics,
             tcp_addr,
             http_addr,
+            https_addr,
+            places: Arc::new(Semaphore::new(places)),
             hostname: hostname::get()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
@@ -47,7 +57,7 @@ impl Api {
         }
     }
 
-    /// Whether only TLS will do, which is not spoken here.
+    /// Whether only TLS will do.
     pub(super) fn refuses_plain(&self) -> bool {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.config.tls {

@@ -9,10 +9,7 @@ use super::{
     answer::{Answer, Reply},
     api::Api,
 };
-use crate::{
-    client::{MAX_OUTPUT_BUFFER_SIZE, MAX_OUTPUT_BUFFER_TIMEOUT},
-    version::VERSION,
-};
+use crate::version::VERSION;
 
 /// `GET /ping`: a broker that answers is well, since it writes to no disk while it runs.
 pub(super) async fn ping() -> &'static str {
@@ -30,7 +27,7 @@ struct Info<'a> {
     start_time: u64,
     /// Nanoseconds.
     max_heartbeat_interval: u64,
-    max_output_buffer_size: i64,
+    max_output_buffer_size: usize,
     /// Nanoseconds.
     max_output_buffer_timeout: u64,
     max_deflate_level: u8,
@@ -43,7 +40,7 @@ pub(super) async fn info(State(api): State<Arc<Api>>) -> Reply {
         version: VERSION,
         broadcast_address: api.broadcast_address(),
         hostname: &api.hostname,
-        http_port: api.http_addr.port(),
+        http_port: api.http_addr.map_or(0, |address| address.port()),
         tcp_port: api.tcp_addr.port(),
         start_time: api
             .start_time
@@ -51,8 +48,8 @@ pub(super) async fn info(State(api): State<Arc<Api>>) -> Reply {
             .unwrap_or_default()
             .as_secs(),
         max_heartbeat_interval: nanos(api.config.max_heartbeat_interval),
-        max_output_buffer_size: MAX_OUTPUT_BUFFER_SIZE,
-        max_output_buffer_timeout: nanos(MAX_OUTPUT_BUFFER_TIMEOUT),
+        max_output_buffer_size: api.config.output_buffer.max_size,
+        max_output_buffer_timeout: nanos(api.config.output_buffer.max_timeout),
         max_deflate_level: api.config.max_deflate_level,
     })
 }

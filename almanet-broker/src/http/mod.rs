@@ -8,6 +8,7 @@ mod api;
 mod body;
 mod channels;
 mod info;
+mod listeners;
 mod publish;
 mod query;
 mod routes;
@@ -16,4 +17,4 @@ mod settings;
 mod statistics;
 mod topics;
 
-pub(crate) use self::{api::Api, server::run};
+pub(crate) use self::listeners::Listeners;

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use super::{
     answer::{Answer, Refusal, Reply},
     api::Api,
-    body,
+    body::{self, Room},
     query::Query,
 };
 use crate::{step::Step, topic::TopicError};
@@ -19,7 +19,8 @@ pub(super) async fn publish(State(api): State<Arc<Api>>, request: Request) -> Re
     let (head, body) = request.into_parts();
     let limit = api.config.max_message_size;
     body::check_length(&head.headers, limit, "MSG_TOO_BIG")?;
-    let message = body::read(body, limit, "MSG_TOO_BIG").await?;
+    let mut room = Room::new(&api.registry);
+    let message = body::read(body, limit, "MSG_TOO_BIG", &mut room).await?;
     if message.is_empty() {
         return Err(Refusal::bad_request("MSG_EMPTY"));
     }
@@ -38,7 +39,8 @@ pub(super) async fn publish_many(State(api): State<Arc<Api>>, request: Request) 
     let topic = query.topic_name()?;
     // nsqd takes any unknown word as true.
     let is_binary = query.get("binary").is_some() && query.switch("binary").unwrap_or(true);
-    let body = body::read(body, limit, "BODY_TOO_BIG").await?;
+    let mut room = Room::new(&api.registry);
+    let body = body::read(body, limit, "BODY_TOO_BIG", &mut room).await?;
     let messages = if is_binary {
         sized_messages(body, limit, most)?
     } else {

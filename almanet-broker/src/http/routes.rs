@@ -8,12 +8,17 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{answer::Refusal, api::Api, channels, info, publish, settings, statistics, topics};
+use super::{
+    answer::{Refusal, tls_required},
+    api::Api,
+    channels, info, publish, settings, statistics, topics,
+};
 
 /// All paths, with nsqd's answers to unknown ones and to the wrong methods; none where only TLS will do.
-pub(super) fn routes(api: Arc<Api>) -> Router {
-    if api.refuses_plain() {
-        return Router::new().fallback(async || Refusal::tls_required());
+pub(super) fn routes(api: Arc<Api>, is_secure: bool) -> Router {
+    if !is_secure && api.refuses_plain() {
+        let port = api.https_addr.map_or(0, |address| address.port());
+        return Router::new().fallback(async move || tls_required(port));
     }
     Router::new()
         .route("/ping", get(info::ping))

@@ -10,7 +10,7 @@ use axum::{
 use super::{
     answer::{Answer, Refusal, Reply},
     api::Api,
-    body,
+    body::{self, Room},
 };
 
 /// The one setting there is; nsqd also has `log_level`.
@@ -28,7 +28,7 @@ pub(super) async fn config(
         let (head, body) = request.into_parts();
         let limit = api.config.max_message_size;
         body::check_length(&head.headers, limit, "INVALID_VALUE")?;
-        let value = body::read(body, limit, "INVALID_VALUE").await?;
+        let value = body::read(body, limit, "INVALID_VALUE", &mut Room::new(&api.registry)).await?;
         if value.is_empty() {
             return Err(Refusal::too_large("INVALID_VALUE"));
         }

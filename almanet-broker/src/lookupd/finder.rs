@@ -14,8 +14,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{http, list::Lookupds};
-use crate::{step::Step, topic::Topic};
+use super::{channels::channels, list::Lookupds};
+use crate::{http_client::HttpClient, step::Step, topic::Topic};
 
 /// How long nsqlookupd may take, and so how long a new topic can hold its messages back.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,14 +35,16 @@ pub(crate) struct Finder {
 #[derive(Debug)]
 pub(crate) struct Search {
     lookupds: Arc<Lookupds>,
+    client: Arc<HttpClient>,
     topics: mpsc::Receiver<(Arc<Topic>, OwnedSemaphorePermit)>,
 }
 
 impl Finder {
-    pub(crate) fn new(lookupds: Arc<Lookupds>) -> (Self, Search) {
+    pub(crate) fn new(lookupds: Arc<Lookupds>, client: HttpClient) -> (Self, Search) {
         let (sender, receiver) = mpsc::channel(MOST);
         let search = Search {
             lookupds: Arc::clone(&lookupds),
+            client: Arc::new(client),
             topics: receiver,
         };
         let finder = Self {
@@ -80,7 +82,8 @@ impl Search {
             tokio::select! {
                 () = stopped.cancelled() => return,
                 Some((topic, place)) = self.topics.recv() => {
-                    asking.spawn(find(topic, self.lookupds.http_addresses(), place));
+                    let client = Arc::clone(&self.client);
+                    asking.spawn(find(topic, client, self.lookupds.http_addresses(), place));
                 }
                 Some(_) = asking.join_next() => {}
             }
@@ -89,12 +92,17 @@ impl Search {
 }
 
 /// Asks all nsqlookupds, and lets the topic go on with the channels that any of them knows.
-async fn find(topic: Arc<Topic>, addresses: Vec<String>, _place: OwnedSemaphorePermit) {
+async fn find(
+    topic: Arc<Topic>,
+    client: Arc<HttpClient>,
+    addresses: Vec<String>,
+    _place: OwnedSemaphorePermit,
+) {
     let mut asking = JoinSet::new();
     for address in addresses {
-        let name = topic.name().clone();
+        let (name, client) = (topic.name().clone(), Arc::clone(&client));
         asking.spawn(async move {
-            match timeout(PATIENCE, http::channels(&address, &name)).await {
+            match timeout(PATIENCE, channels(&client, &address, &name)).await {
                 Ok(Ok(channels)) => return channels,
                 Ok(Err(error)) => {
                     tracing::warn!(topic = %name, lookupd = %address, "nsqlookupd: cannot ask for channels: {error}");

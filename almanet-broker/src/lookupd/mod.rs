@@ -4,9 +4,9 @@
 //! connection that says who the broker is, which topics and channels it has, and every 15 s that it is alive. One that
 //! is down disturbs neither the others nor any client.
 
+mod channels;
 mod connection;
 mod finder;
-mod http;
 mod identity;
 mod list;
 mod peer;

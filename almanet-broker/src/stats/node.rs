@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::client::ClientStats;
 use crate::{
-    channel::{SubscriberId, SubscriberReport},
+    channel::{LatencyReport, SubscriberId, SubscriberReport},
     connections::Connections,
     registry::Registry,
     topic::{NamedReport, TopicReport},
@@ -74,11 +74,32 @@ pub(crate) struct ChannelStats {
     pub(super) e2e_processing_latency: Latency,
 }
 
-/// nsqd's answer when it is not told which percentiles to keep.
+/// How long messages of late took from their publication to their FIN.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Latency {
-    count: u64,
-    percentiles: Option<[f64; 0]>,
+    count: usize,
+    /// `None` when it is not measured.
+    pub(super) percentiles: Option<Vec<LatencyPercentile>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct LatencyPercentile {
+    quantile: f64,
+    /// Nanoseconds.
+    pub(super) value: f64,
+}
+
+impl Latency {
+    fn new(report: &LatencyReport) -> Self {
+        let percentiles = report.percentiles().map(|(percentile, value)| LatencyPercentile {
+            quantile: percentile.get(),
+            value,
+        });
+        Self {
+            count: report.count(),
+            percentiles: Some(percentiles.collect()),
+        }
+    }
 }
 
 /// nsqd's numbers about Go's heap. Of these, the broker knows what its waiting messages take; there is no garbage
@@ -166,6 +187,7 @@ impl TopicStats {
         if selection.channel.is_some() && channels.is_empty() {
             return None;
         }
+        let latency = report.latency();
         Some(Self {
             topic_name: report.name.as_str().to_owned(),
             channels,
@@ -174,7 +196,7 @@ impl TopicStats {
             message_count: report.messages,
             message_bytes: report.bytes,
             paused: report.is_paused,
-            e2e_processing_latency: Latency::default(),
+            e2e_processing_latency: latency.as_ref().map(Latency::new).unwrap_or_default(),
         })
     }
 }
@@ -203,7 +225,7 @@ impl ChannelStats {
             client_count: report.subscribers.len(),
             clients,
             paused: report.is_paused,
-            e2e_processing_latency: Latency::default(),
+            e2e_processing_latency: report.latency.as_ref().map(Latency::new).unwrap_or_default(),
         }
     }
 }

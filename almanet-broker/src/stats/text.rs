@@ -1,14 +1,14 @@
 //! The statistics as text, line by line as nsqd writes them.
 
 use std::{
-    fmt::{self, Write},
+    fmt::{self, Display, Write},
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
     client::ClientStats,
-    node::{ChannelStats, MemoryStats, NodeStats, TopicStats},
+    node::{ChannelStats, Latency, MemoryStats, NodeStats, TopicStats},
 };
 
 impl NodeStats {
@@ -79,12 +79,13 @@ impl TopicStats {
     fn write(&self, text: &mut String) -> fmt::Result {
         writeln!(
             text,
-            "\n{}[{:<15}] depth: {:<5} be-depth: {:<5} msgs: {:<8} e2e%: ",
+            "\n{}[{:<15}] depth: {:<5} be-depth: {:<5} msgs: {:<8} e2e%: {}",
             if self.paused { "*P " } else { "   " },
             self.topic_name,
             self.depth,
             self.backend_depth,
             self.message_count,
+            self.e2e_processing_latency,
         )?;
         for channel in &self.channels {
             channel.write(text)?;
@@ -98,7 +99,7 @@ impl ChannelStats {
         writeln!(
             text,
             "{}[{:<25}] depth: {:<5} be-depth: {:<5} inflt: {:<4} def: {:<4} re-q: {:<5} timeout: {:<5} msgs: {:<8} \
-             e2e%: ",
+             e2e%: {}",
             if self.paused { "   *P " } else { "      " },
             self.channel_name,
             self.depth,
@@ -108,10 +109,28 @@ impl ChannelStats {
             self.requeue_count,
             self.timeout_count,
             self.message_count,
+            self.e2e_processing_latency,
         )?;
         for client in self.clients.iter().flatten() {
             write!(text, "        ")?;
             client.write(text)?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Latency {
+    /// The values alone, as nsqd writes them: in the largest unit that they are more than one of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, percentile) in self.percentiles.iter().flatten().enumerate() {
+            let (unit, name) = match percentile.value {
+                nanos if nanos > 1e9 => (1e9, "s"),
+                nanos if nanos > 1e6 => (1e6, "ms"),
+                nanos if nanos > 1e3 => (1e3, "us"),
+                _ => (1.0, "ns"),
+            };
+            let separator = if number == 0 { "" } else { ", " };
+            write!(f, "{separator}{:.1}{name}", percentile.value / unit)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ProtocolVersion, ServerConfig, ServerConnection},
@@ -10,7 +10,7 @@ use tokio_rustls::{
 };
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::builder::TlsBuilder;
+use super::builder::{TlsBuilder, TlsVersion};
 use crate::connections::TlsDescription;
 
 /// The broker's side of TLS, to be given to [`BrokerConfig::tls`](crate::BrokerConfig::tls).
@@ -33,6 +33,7 @@ pub struct Tls {
     pub(super) server: Arc<ServerConfig>,
     pub(super) required: bool,
     pub(super) plain_http: bool,
+    pub(super) min_version: TlsVersion,
 }
 
 impl Tls {
@@ -46,13 +47,20 @@ impl Tls {
         self.required
     }
 
+    pub(crate) fn min_version(&self) -> TlsVersion {
+        self.min_version
+    }
+
     /// Whether HTTP is refused, since it is plain.
     #[cfg(feature = "http")]
     pub(crate) fn refuses_http(&self) -> bool {
         self.required && !self.plain_http
     }
 
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
         TlsAcceptor::from(Arc::clone(&self.server)).accept(stream).await
     }
 }

@@ -1,18 +1,14 @@
 //! What a user can say about TLS, and reading it.
 
-use std::{fmt, fs, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use tokio_rustls::rustls::{
-    RootCertStore, ServerConfig, SupportedProtocolVersion,
+    ServerConfig, SupportedProtocolVersion,
     crypto::ring,
-    pki_types::{
-        CertificateDer, PrivateKeyDer,
-        pem::{self, PemObject},
-    },
     version::{TLS12, TLS13},
 };
 
-use super::{acceptor::Tls, client_auth::ClientAuth, error::TlsError};
+use super::{acceptor::Tls, client_auth::ClientAuth, error::TlsError, pem::Pem};
 
 /// The oldest version of TLS that is spoken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +25,7 @@ static ALL: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 static NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
 
 impl TlsVersion {
-    fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
+    pub(super) fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
         match self {
             Self::Tls12 => ALL,
             Self::Tls13 => NEWEST,
@@ -92,7 +88,7 @@ impl TlsBuilder {
 
     /// Whether clients have to change to TLS before they do anything else. By default they may stay plain.
     ///
-    /// HTTP, which is spoken in plain only, is refused with status 403 then, as by nsqd, unless
+    /// Plain HTTP is refused with status 403 then, as by nsqd, unless
     /// [`plain_http`](Self::plain_http) says otherwise. As nsqd's `--tls-required`.
     pub fn required(mut self, required: bool) -> Self {
         self.required = required;
@@ -126,7 +122,9 @@ impl TlsBuilder {
         let (certificate, key) = self.identity.ok_or(TlsError::NoCertificate)?;
         let (certificate, key) = (certificate.certificates()?, key.key()?);
         let provider = Arc::new(ring::default_provider());
-        let verifier = self.client_auth.verifier(roots(&self.authorities)?, &provider)?;
+        let verifier = self
+            .client_auth
+            .verifier(Pem::roots(&self.authorities)?, &provider)?;
         let server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(self.min_version.and_newer())
             .map_err(|error| TlsError::Unsupported {
@@ -141,82 +139,7 @@ impl TlsBuilder {
             server: Arc::new(server),
             required: self.required || self.client_auth != ClientAuth::None,
             plain_http: self.plain_http,
+            min_version: self.min_version,
         })
-    }
-}
-
-fn roots(authorities: &[Pem]) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for pem in authorities {
-        for certificate in pem.certificates()? {
-            roots.add(certificate).map_err(|error| TlsError::BadAuthority {
-                origin: pem.origin(),
-                cause: error.to_string(),
-            })?;
-        }
-    }
-    Ok(roots)
-}
-
-/// Something in PEM form.
-#[derive(Clone)]
-enum Pem {
-    File(PathBuf),
-    Given(&'static str, Vec<u8>),
-}
-
-impl Pem {
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let what = "certificate";
-        let text = self.read()?;
-        let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        match parsed {
-            Ok(certificates) if certificates.is_empty() => Err(self.not_pem(what, &pem::Error::NoItemsFound)),
-            Ok(certificates) => Ok(certificates),
-            Err(error) => Err(self.not_pem(what, &error)),
-        }
-    }
-
-    fn key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        let text = self.read()?;
-        PrivateKeyDer::from_pem_slice(&text).map_err(|error| self.not_pem("unencrypted private key", &error))
-    }
-
-    fn read(&self) -> Result<Vec<u8>, TlsError> {
-        match self {
-            Self::File(path) => fs::read(path).map_err(|source| TlsError::Unreadable {
-                path: path.clone(),
-                source,
-            }),
-            Self::Given(_, text) => Ok(text.clone()),
-        }
-    }
-
-    fn not_pem(&self, what: &'static str, error: &pem::Error) -> TlsError {
-        TlsError::NotPem {
-            origin: self.origin(),
-            what,
-            cause: match error {
-                pem::Error::NoItemsFound => "there is none".to_owned(),
-                // Other texts would quote lines, and these can be of a key.
-                pem::Error::Base64Decode(_) => "its base64 is broken".to_owned(),
-                pem::Error::MissingSectionEnd { .. } => "its end is missing".to_owned(),
-                _ => "it is malformed".to_owned(),
-            },
-        }
-    }
-
-    fn origin(&self) -> String {
-        match self {
-            Self::File(path) => path.display().to_string(),
-            Self::Given(name, _) => (*name).to_owned(),
-        }
-    }
-}
-
-impl fmt::Debug for Pem {
-    /// Without what the certificate or key is.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.origin())
     }
 }

@@ -35,6 +35,15 @@ pub enum TlsError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The operating system names no authority that issues servers' certificates, and none was given.
+    #[error(
+        "this system has no certificates of authorities, by which servers are verified: name them with \
+         `http_client_root_ca_file`{cause}"
+    )]
+    NoSystemRoots {
+        /// What went wrong while they were looked for; can be empty.
+        cause: String,
+    },
     /// Clients' certificates shall be verified, and nobody is named who issues them.
     #[error(
         "clients' certificates cannot be verified: name their authority with `root_ca_file` or `root_ca_pem`"

@@ -1,4 +1,5 @@
-//! The broker's side of TLS: what it shows, whom it asks for a certificate, and what it reads from theirs.
+//! The broker's side of TLS: what it shows, whom it asks for a certificate, what it reads from theirs, and whom it believes
+//! where it is the client.
 //!
 //! The choices are nsqd's flags `--tls-*`. Versions before TLS 1.2 do not exist here.
 
@@ -6,6 +7,8 @@ mod acceptor;
 mod builder;
 mod client_auth;
 mod error;
+mod pem;
+mod trust;
 
 pub use acceptor::Tls;
 pub use builder::{TlsBuilder, TlsVersion};
@@ -13,3 +16,4 @@ pub use client_auth::ClientAuth;
 pub use error::TlsError;
 
 pub(crate) use acceptor::{common_name, describe};
+pub(crate) use trust::Trust;

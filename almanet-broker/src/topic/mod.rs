@@ -29,6 +29,8 @@ use crate::{
     timer::Timer,
 };
 
+#[cfg(feature = "http")]
+use crate::config::LatencyConfig;
 #[cfg(feature = "lookupd")]
 use crate::registration::Registration;
 
@@ -56,6 +58,8 @@ pub(crate) struct TopicContext {
     /// 0 for any number.
     pub(crate) max_channel_consumers: usize,
     pub(crate) max_message_timeout: Duration,
+    #[cfg(feature = "http")]
+    pub(crate) latency: LatencyConfig,
     pub(crate) changes: Changes,
     /// What the topics and channels did that are gone.
     pub(crate) departed: Mutex<Totals>,

@@ -1,12 +1,16 @@
 //! A topic as it is at one moment.
 
+use std::time::Instant;
+
 use almanet_nsq_proto::{ChannelName, TopicName};
 
 use super::Topic;
+#[cfg(feature = "http")]
+use crate::channel::LatencyReport;
 use crate::channel::{ChannelReport, Counts};
 
 /// What statistics say of a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct TopicReport {
     pub(crate) name: TopicName,
     /// Messages that were published.
@@ -23,7 +27,7 @@ pub(crate) struct TopicReport {
 }
 
 /// A channel's report and its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct NamedReport {
     pub(crate) name: ChannelName,
     pub(crate) channel: ChannelReport,
@@ -72,6 +76,20 @@ impl Totals {
     }
 }
 
+impl TopicReport {
+    /// The processing latency of all channels; `None` when it is not measured, or there is no channel.
+    #[cfg(feature = "http")]
+    pub(crate) fn latency(&self) -> Option<LatencyReport> {
+        let mut channels = self
+            .channels
+            .iter()
+            .filter_map(|named| named.channel.latency.as_ref());
+        let mut all = channels.next()?.clone();
+        channels.for_each(|latency| all.merge(latency));
+        Some(all)
+    }
+}
+
 impl Topic {
     /// The report; `None` when the topic is gone.
     pub(crate) fn report(&self) -> Option<TopicReport> {
@@ -79,7 +97,7 @@ impl Topic {
         if state.gone {
             return None;
         }
-        let channels = state.channels.report();
+        let channels = state.channels.report(Instant::now());
         Some(TopicReport {
             name: self.name.clone(),
             messages: state.messages,

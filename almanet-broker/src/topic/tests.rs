@@ -184,7 +184,7 @@ fn deleting_frees_all_memory_and_keeps_the_totals() {
     );
     let deleted = registry.delete(topic.name());
     assert!(deleted);
-    assert_eq!(topic.report(), None);
+    assert!(topic.report().is_none());
     drop(topic);
     assert_eq!(registry.memory().used(), 0);
     let totals = registry.departed();

@@ -9,10 +9,10 @@ use crate::{
     support::{Client, PATIENCE, Target, identify, publish, publish_deferred, publish_many, sized},
 };
 
-const EVERYTHING: &str = r#"{"ttl":3600,"identity":"me","identity_url":"http://me","authorizations":[
+pub(crate) const EVERYTHING: &str = r#"{"ttl":3600,"identity":"me","identity_url":"http://me","authorizations":[
     {"topic":".*","channels":[".*"],"permissions":["subscribe","publish"]}]}"#;
 
-fn auth(secret: &str) -> Vec<u8> {
+pub(crate) fn auth(secret: &str) -> Vec<u8> {
     [b"AUTH\n", &sized(secret.as_bytes())[..]].concat()
 }
 
@@ -264,8 +264,8 @@ fn what_cannot_work_is_refused_at_the_start() {
         ),
         (Auth::http::<&str>([]), "no auth server is named"),
         (
-            Auth::http(["https://auth"]),
-            "`https://auth` is no auth server's address",
+            Auth::http(["ftp://auth"]),
+            "`ftp://auth` is no auth server's address",
         ),
     ] {
         let error = auth.unwrap_err().to_string();

@@ -7,10 +7,10 @@ use rcgen::{
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{
-    TlsConnector,
+    TlsAcceptor, TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore, SupportedProtocolVersion,
+        ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
@@ -40,7 +40,12 @@ impl Authority {
     }
 
     pub(crate) fn broker(&self) -> Identity {
-        self.issue(CertificateParams::new(["127.0.0.1".to_owned()]).unwrap())
+        self.server("127.0.0.1")
+    }
+
+    /// For a server of this name or address.
+    pub(crate) fn server(&self, name: &str) -> Identity {
+        self.issue(CertificateParams::new([name.to_owned()]).unwrap())
     }
 
     /// For a client of this name.
@@ -74,13 +79,32 @@ impl Authority {
             .with_root_certificates(roots);
         let config = match identity {
             Some(identity) => {
-                let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
-                let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-                builder.with_client_auth_cert(vec![certificate], key).unwrap()
+                let (chain, key) = identity.der();
+                builder.with_client_auth_cert(chain, key).unwrap()
             }
             None => builder.with_no_client_auth(),
         };
         let name = ServerName::try_from("127.0.0.1").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+}
+
+impl Identity {
+    /// The server's side of TLS for this identity.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let (chain, key) = self.der();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        (vec![certificate], key)
     }
 }

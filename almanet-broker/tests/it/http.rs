@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -31,7 +31,7 @@ impl Answer {
     }
 
     /// Reads an answer that ends with its connection.
-    pub(crate) async fn read(stream: &mut TcpStream) -> Self {
+    pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut bytes = Vec::new();
         let end = timeout(PATIENCE, stream.read_to_end(&mut bytes))
             .await

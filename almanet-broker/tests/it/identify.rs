@@ -1,5 +1,9 @@
 //! IDENTIFY: negotiation, and what is refused.
 
+use std::time::Duration;
+
+use almanet_broker::BrokerConfig;
+
 use crate::support::{Target, identify};
 
 #[tokio::test]
@@ -91,6 +95,49 @@ async fn values_at_the_ends_of_their_ranges_are_taken() {
         client.send(&identify(&format!("{{{fields}}}"))).await;
         client.expect_response("OK").await;
     }
+}
+
+#[tokio::test]
+async fn the_bounds_of_output_buffers_are_those_that_are_set() {
+    let config = BrokerConfig::default()
+        .max_output_buffer_size(1000)
+        .min_output_buffer_timeout(Duration::from_millis(10))
+        .max_output_buffer_timeout(Duration::from_millis(2000))
+        .output_buffer_timeout(Duration::from_millis(50));
+    let target = Target::embedded(config).await;
+    for (asked, size, timeout) in [
+        ("", 16_384, 50),
+        (r#""output_buffer_size":64,"output_buffer_timeout":10,"#, 64, 10),
+        (
+            r#""output_buffer_size":1000,"output_buffer_timeout":2000,"#,
+            1000,
+            2000,
+        ),
+        (r#""output_buffer_timeout":-1,"#, 16_384, 0),
+    ] {
+        let mut client = target.client().await;
+        client
+            .send(&identify(&format!(r#"{{{asked}"feature_negotiation":true}}"#)))
+            .await;
+        let (_, data) = client.frame().await;
+        let answer: serde_json::Value = serde_json::from_slice(&data).unwrap();
+        assert_eq!(answer["output_buffer_size"], size, "{asked}");
+        assert_eq!(answer["output_buffer_timeout"], timeout, "{asked}");
+    }
+    for (field, value, words) in [
+        ("output_buffer_timeout", 9, "output buffer timeout (9)"),
+        ("output_buffer_timeout", 2001, "output buffer timeout (2001)"),
+        ("output_buffer_size", 1001, "output buffer size (1001)"),
+    ] {
+        let mut client = target.client().await;
+        client.send(&identify(&format!(r#"{{"{field}":{value}}}"#))).await;
+        client
+            .expect_fatal(&format!("E_BAD_BODY IDENTIFY {words} is invalid"))
+            .await;
+    }
+    let info = target.get("/info").await.json();
+    assert_eq!(info["max_output_buffer_size"], 1000);
+    assert_eq!(info["max_output_buffer_timeout"], 2_000_000_000);
 }
 
 #[tokio::test]

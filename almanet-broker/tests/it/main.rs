@@ -11,22 +11,28 @@
     reason = "a test fails by panicking"
 )]
 
+mod auth_https;
 mod auth_server;
 mod authenticating;
 mod certificates;
 mod compressing;
 mod data_path;
+mod finding_channels;
 mod heartbeat;
 mod http;
 mod http_channels;
+mod http_latency;
+mod http_memory;
 mod http_metrics;
 mod http_publish;
 mod http_server;
 mod http_stats;
 mod http_topics;
+mod https;
 mod identify;
 mod lifecycle;
 mod limits;
+mod lookupd;
 mod packing;
 mod peers;
 mod publish;

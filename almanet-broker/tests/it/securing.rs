@@ -17,7 +17,7 @@ use crate::{
     support::{Client, Target, identify, publish, sized, unique},
 };
 
-fn tls(authority: &Authority) -> TlsBuilder {
+pub(crate) fn tls(authority: &Authority) -> TlsBuilder {
     let identity = authority.broker();
     Tls::builder().certificate_pem(identity.certificate, identity.key)
 }
@@ -306,14 +306,14 @@ async fn where_it_is_required_plain_http_is_refused_unless_it_is_allowed() {
         (
             tls(&authority).required(true),
             403,
-            r#"{"message":"TLS_REQUIRED"}"#,
+            r#"{"https_port":0,"message":"TLS_REQUIRED"}"#,
         ),
         (
             tls(&authority)
                 .client_auth(ClientAuth::RequireVerify)
                 .root_ca_pem(authority.pem()),
             403,
-            r#"{"message":"TLS_REQUIRED"}"#,
+            r#"{"https_port":0,"message":"TLS_REQUIRED"}"#,
         ),
         (tls(&authority).required(true).plain_http(true), 200, "OK"),
         (tls(&authority), 200, "OK"),

@@ -6,11 +6,6 @@ const NO_DISK_QUEUE: &str = "messages wait in memory, not in a queue on disk: \
      --max-channel-depth and --max-memory bound it, and --data-path keeps messages over a restart";
 const NO_SCAN: &str = "timeouts are kept by a timer, to the millisecond; nothing is scanned for them";
 const NO_STATSD: &str = "nothing is pushed to statsd; statistics are read over HTTP";
-const NO_BUFFERING: &str =
-    "messages are sent as soon as nothing more is to be gathered, so there is no output buffer to set";
-const NO_CLIENT_TIMEOUTS: &str =
-    "auth servers and nsqlookupd have some seconds to answer, which cannot be set";
-const NO_PERCENTILES: &str = "percentiles of processing latency are not computed";
 #[cfg(not(feature = "tls"))]
 const NO_TLS: &str = "it was built without the feature tls";
 
@@ -33,30 +28,20 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
         "worker-id",
         "message ids are made from the time of the start, not from a node's number",
     ),
-    (
-        "https-address",
-        "HTTP is spoken in plain only: put a proxy with TLS before --http-address",
-    ),
-    ("http-client-connect-timeout", NO_CLIENT_TIMEOUTS),
-    ("http-client-request-timeout", NO_CLIENT_TIMEOUTS),
+    #[cfg(not(feature = "tls"))]
+    ("https-address", NO_TLS),
     ("mem-queue-size", NO_DISK_QUEUE),
     ("max-bytes-per-file", NO_DISK_QUEUE),
     ("sync-every", NO_DISK_QUEUE),
     ("sync-timeout", NO_DISK_QUEUE),
     ("queue-scan-worker-pool-max", NO_SCAN),
     ("queue-scan-selection-count", NO_SCAN),
-    ("max-output-buffer-size", NO_BUFFERING),
-    ("max-output-buffer-timeout", NO_BUFFERING),
-    ("min-output-buffer-timeout", NO_BUFFERING),
-    ("output-buffer-timeout", NO_BUFFERING),
     ("statsd-address", NO_STATSD),
     ("statsd-interval", NO_STATSD),
     ("statsd-mem-stats", NO_STATSD),
     ("statsd-prefix", NO_STATSD),
     ("statsd-udp-packet-size", NO_STATSD),
     ("statsd-exclude-ephemeral", NO_STATSD),
-    ("e2e-processing-latency-percentile", NO_PERCENTILES),
-    ("e2e-processing-latency-window-time", NO_PERCENTILES),
     #[cfg(not(feature = "tls"))]
     ("tls-cert", NO_TLS),
     #[cfg(not(feature = "tls"))]

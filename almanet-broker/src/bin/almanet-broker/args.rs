@@ -128,14 +128,23 @@ fn with_two_dashes(argument: OsString) -> OsString {
 mod tests {
     use std::time::Duration;
 
+    use almanet_broker::Percentile;
+
     use super::*;
 
     fn args(line: &str) -> Result<Args, String> {
         Args::from_command_line(line.split(' ').map(OsString::from)).map_err(|error| error.to_string())
     }
 
+    /// Where the program listens for HTTP over TLS unless it is told otherwise.
+    fn with_https(config: BrokerConfig) -> BrokerConfig {
+        #[cfg(feature = "tls")]
+        let config = config.https_address(([127, 0, 0, 1], 4152).into());
+        config
+    }
+
     fn expect_config(line: &str, expected: BrokerConfig) {
-        let expected = expected.http_address(([127, 0, 0, 1], 4151).into());
+        let expected = with_https(expected.http_address(([127, 0, 0, 1], 4151).into()));
         let config = args(line).unwrap().config;
         assert_eq!(format!("{config:?}"), format!("{expected:?}"), "{line}");
     }
@@ -165,9 +174,14 @@ mod tests {
 
     #[test]
     fn http_can_be_left_out() {
+        let nsqds = || BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
         let config = args("broker --http-address=").unwrap().config;
-        let expected = BrokerConfig::default().tcp_address(([127, 0, 0, 1], 4150).into());
-        assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+        assert_eq!(format!("{config:?}"), format!("{:?}", with_https(nsqds())));
+        #[cfg(feature = "tls")]
+        {
+            let config = args("broker --http-address= -https-address=").unwrap().config;
+            assert_eq!(format!("{config:?}"), format!("{:?}", nsqds()));
+        }
     }
 
     #[test]
@@ -225,6 +239,59 @@ mod tests {
                 .unwrap_err()
                 .contains("1..=9")
         );
+    }
+
+    #[test]
+    fn output_buffers_have_nsqds_flags() {
+        let expected = BrokerConfig::default()
+            .tcp_address(([127, 0, 0, 1], 4150).into())
+            .max_output_buffer_size(1024)
+            .min_output_buffer_timeout(Duration::from_millis(10))
+            .max_output_buffer_timeout(Duration::from_secs(1))
+            .output_buffer_timeout(Duration::from_millis(50));
+        expect_config(
+            "broker --max-output-buffer-size=1024 -min-output-buffer-timeout=10ms --max-output-buffer-timeout 1s \
+             -output-buffer-timeout=50ms",
+            expected,
+        );
+    }
+
+    #[test]
+    fn servers_that_are_asked_have_nsqds_time() {
+        let expected = BrokerConfig::default()
+            .tcp_address(([127, 0, 0, 1], 4150).into())
+            .http_client_connect_timeout(Duration::from_millis(300))
+            .http_client_request_timeout(Duration::from_secs(1));
+        expect_config(
+            "broker --http-client-connect-timeout=300ms -http-client-request-timeout 1s",
+            expected,
+        );
+    }
+
+    #[test]
+    fn percentiles_are_named_one_by_one_or_in_a_list() {
+        let percentile = |share| Percentile::new(share).unwrap();
+        let expected = || {
+            BrokerConfig::default()
+                .tcp_address(([127, 0, 0, 1], 4150).into())
+                .processing_latency_percentile(percentile(0.99))
+                .processing_latency_percentile(percentile(0.5))
+                .processing_latency_percentile(percentile(1.0))
+        };
+        for line in [
+            "broker --e2e-processing-latency-percentile=0.99,1.0,0.5",
+            "broker -e2e-processing-latency-percentile 1 --e2e-processing-latency-percentile=0.5,0.99",
+        ] {
+            expect_config(line, expected());
+        }
+        expect_config(
+            "broker --e2e-processing-latency-percentile=1,.99,.5 --e2e-processing-latency-window-time=1m",
+            expected().processing_latency_window(Duration::from_secs(60)),
+        );
+        for wrong in ["99", "0", "-0.5", "NaN", "0.5,", "half"] {
+            let error = args(&format!("broker --e2e-processing-latency-percentile={wrong}")).unwrap_err();
+            assert!(error.contains("--e2e-processing-latency-percentile"), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The flags: one table, from which the command line, its help and the broker's configuration are made.
 
-use almanet_broker::BrokerConfig;
+use almanet_broker::{BrokerConfig, Percentile};
 
 #[cfg(feature = "tls")]
 use crate::security;
@@ -120,6 +120,10 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::new("http-address", "HOST:PORT", "Address to listen on for HTTP; empty for none",
         |config, text| if text.is_empty() { Ok(config) } else { Ok(config.http_address(address(text)?)) })
         .default("127.0.0.1:4151"),
+    #[cfg(feature = "tls")]
+    Flag::new("https-address", "HOST:PORT", "Address to listen on for HTTP over TLS, where there is --tls-cert; empty for none",
+        |config, text| if text.is_empty() { Ok(config) } else { Ok(config.https_address(address(text)?)) })
+        .default("127.0.0.1:4152"),
     Flag::new("data-path", "DIRECTORY", "Directory in which messages outlive a clean stop; without it, memory only",
         |config, text| Ok(config.data_path(text))),
     Flag::new("broadcast-address", "HOST", "Name under which others reach this machine [default: the host's name]",
@@ -145,8 +149,23 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::new("max-heartbeat-interval", "DURATION", "Longest heartbeat interval that a client may ask for",
         |config, text| Ok(config.max_heartbeat_interval(go_duration::parse(text)?))).default("1m0s"),
 
+    Flag::new("max-output-buffer-size", "BYTES", "Largest output buffer that a client may ask for; nothing is held back for it",
+        |config, text| Ok(config.max_output_buffer_size(number(text)?))).default("65536"),
+    Flag::new("max-output-buffer-timeout", "DURATION", "Longest time between flushes that a client may ask for",
+        |config, text| Ok(config.max_output_buffer_timeout(go_duration::parse(text)?))).default("30s"),
+    Flag::new("min-output-buffer-timeout", "DURATION", "Shortest time between flushes that a client may ask for",
+        |config, text| Ok(config.min_output_buffer_timeout(go_duration::parse(text)?))).default("25ms"),
+    Flag::new("output-buffer-timeout", "DURATION", "Time between flushes that is answered to a client that asks for none",
+        |config, text| Ok(config.output_buffer_timeout(go_duration::parse(text)?))).default("250ms"),
+
     Flag::new("max-channel-consumers", "COUNT", "How many clients may be subscribed to one channel, 0 for any number",
         |config, text| Ok(config.max_channel_consumers(number(text)?))).default("0"),
+
+    Flag::new("e2e-processing-latency-percentile", "SHARES",
+        "Processing latency to show in the statistics, such as 0.99,0.5 (may be given several times) [default: none]",
+        percentiles).repeated(),
+    Flag::new("e2e-processing-latency-window-time", "DURATION", "Time for which a message counts in these percentiles",
+        |config, text| Ok(config.processing_latency_window(go_duration::parse(text)?))).default("10m0s"),
 
     Flag::new("snappy", "BOOL", "Whether clients may ask for snappy",
         |config, text| Ok(config.snappy(boolean(text)?))).switch().default("true"),
@@ -156,8 +175,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         |config, text| Ok(config.max_deflate_level(level(text)?))).default("6"),
 
     Flag::security("auth-http-address", "ADDRESS",
-        "Auth server to ask what a client's secret allows: HOST:PORT or an http URL (may be given several times)",
+        "Auth server to ask what a client's secret allows: HOST:PORT or a URL with http or https (may be given several times)",
         |security, text| { security.auth_http_addresses.push(text.to_owned()); Ok(()) }).repeated(),
+    Flag::new("http-client-connect-timeout", "DURATION", "Time for the connection to an auth server or to nsqlookupd's HTTP",
+        |config, text| Ok(config.http_client_connect_timeout(go_duration::parse(text)?))).default("2s"),
+    Flag::new("http-client-request-timeout", "DURATION", "Time for their answer, from the connection on",
+        |config, text| Ok(config.http_client_request_timeout(go_duration::parse(text)?))).default("5s"),
     Flag::security("auth-secret-file", "FILE", "File with the one secret that clients have to show",
         |security, text| { security.auth_secret_file = Some(text.into()); Ok(()) }).beyond_nsqd(),
 
@@ -172,7 +195,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "Which certificate clients have to show: any (require), or one of the authority in --tls-root-ca-file (require-verify)",
         |security, text| { security.tls.client_auth = Some(security::client_auth(text)?); Ok(()) }),
     #[cfg(feature = "tls")]
-    Flag::security("tls-root-ca-file", "FILE", "PEM file with the authority that issues clients' certificates",
+    Flag::security("tls-root-ca-file", "FILE", "PEM file with the authority that issues the certificates of clients, and of auth servers asked over https",
         |security, text| { security.tls.root_ca_file = Some(text.into()); Ok(()) }),
     #[cfg(feature = "tls")]
     Flag::security("tls-required", "WHICH", "Whether clients have to change to TLS: true, false, or tcp-https for all but HTTP",
@@ -191,6 +214,14 @@ pub(crate) const FLAGS: &[Flag] = &[
         |config, text| Ok(config.max_http_connections(number(text)?))).default("256").beyond_nsqd(),
 ];
 
+/// nsqd's list of shares, with commas between them.
+fn percentiles(config: BrokerConfig, text: &str) -> Result<BrokerConfig, String> {
+    text.split(',').try_fold(config, |config, share| {
+        let percentile = Percentile::new(number(share)?).map_err(|error| error.to_string())?;
+        Ok(config.processing_latency_percentile(percentile))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +238,8 @@ mod tests {
         let expected = BrokerConfig::default()
             .tcp_address(([127, 0, 0, 1], 4150).into())
             .http_address(([127, 0, 0, 1], 4151).into());
+        #[cfg(feature = "tls")]
+        let expected = expected.https_address(([127, 0, 0, 1], 4152).into());
         assert_eq!(format!("{config:?}"), format!("{expected:?}"));
     }
 }

@@ -11,6 +11,7 @@ mod value;
 use std::{
     error::Error,
     io::{self, Write},
+    iter,
     process::ExitCode,
 };
 
@@ -36,11 +37,9 @@ fn run() -> ExitCode {
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let cause = error
-                .source()
-                .map(|cause| format!(": {cause}"))
-                .unwrap_or_default();
-            let _ = writeln!(io::stderr(), "almanet-broker: {error}{cause}");
+            let causes = iter::successors(error.source(), |&cause| cause.source());
+            let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+            let _ = writeln!(io::stderr(), "almanet-broker: {error}{causes}");
             ExitCode::FAILURE
         }
     }

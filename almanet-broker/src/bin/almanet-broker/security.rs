@@ -102,6 +102,17 @@ mod tests {
 
     #[cfg(feature = "tls")]
     #[test]
+    fn auth_servers_are_verified_by_the_named_authority() {
+        let flags = security("--auth-http-address=https://a/ --tls-root-ca-file=ca.pem").unwrap();
+        let expected = BrokerConfig::default()
+            .auth(Auth::http(["https://a/"]).unwrap())
+            .http_client_root_ca_file("ca.pem");
+        let config = flags.apply(BrokerConfig::default()).unwrap();
+        assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
     fn what_tls_needs_is_asked_for() {
         for (flags, missing) in [
             ("--tls-cert=c", "--tls-key"),

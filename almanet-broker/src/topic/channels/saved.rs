@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use almanet_nsq_proto::{ChannelName, Message};
 
-use super::{ChannelKey, Channels, put};
+use super::{ChannelKey, Channels, list::put};
 use crate::{
     channel::Channel,
     client::Inbox,

@@ -42,7 +42,10 @@ impl TlsFlags {
         }
     }
 
-    pub(super) fn apply(self, config: BrokerConfig) -> Result<BrokerConfig, TlsError> {
+    pub(super) fn apply(self, mut config: BrokerConfig) -> Result<BrokerConfig, TlsError> {
+        if let Some(path) = &self.root_ca_file {
+            config = config.http_client_root_ca_file(path);
+        }
         let (Some(certificate), Some(key)) = (self.certificate, self.key) else {
             return Ok(config);
         };

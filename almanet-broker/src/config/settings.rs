@@ -1,4 +1,4 @@
-//! What a broker can be told: where it listens, and its limits.
+//! The settings of a broker.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -8,7 +8,11 @@ use std::{
 
 use almanet_nsq_proto::Limits;
 
+#[cfg(feature = "http")]
+use super::LatencyConfig;
+use super::OutputBuffer;
 use crate::auth::Auth;
+use crate::http_client::HttpClient;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -32,6 +36,8 @@ pub struct BrokerConfig {
     pub(crate) tcp_address: SocketAddr,
     #[cfg(feature = "http")]
     pub(crate) http_address: Option<SocketAddr>,
+    #[cfg(all(feature = "http", feature = "tls"))]
+    pub(crate) https_address: Option<SocketAddr>,
     #[cfg(feature = "http")]
     pub(crate) max_http_connections: usize,
     #[cfg(any(feature = "http", feature = "lookupd"))]
@@ -48,6 +54,9 @@ pub struct BrokerConfig {
     pub(crate) max_memory: usize,
     pub(crate) max_connections: usize,
     pub(crate) max_channel_consumers: usize,
+    pub(crate) output_buffer: OutputBuffer,
+    #[cfg(feature = "http")]
+    pub(crate) latency: LatencyConfig,
     pub(crate) data_path: Option<PathBuf>,
     #[cfg(feature = "lookupd")]
     pub(crate) lookupd: LookupdConfig,
@@ -55,6 +64,7 @@ pub struct BrokerConfig {
     pub(crate) deflate: bool,
     pub(crate) max_deflate_level: u8,
     pub(crate) auth: Option<Auth>,
+    pub(crate) http_client: HttpClient,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
 }
@@ -75,6 +85,8 @@ impl Default for BrokerConfig {
             tcp_address: (Ipv4Addr::LOCALHOST, 0).into(),
             #[cfg(feature = "http")]
             http_address: None,
+            #[cfg(all(feature = "http", feature = "tls"))]
+            https_address: None,
             #[cfg(feature = "http")]
             max_http_connections: 256,
             #[cfg(any(feature = "http", feature = "lookupd"))]
@@ -91,6 +103,9 @@ impl Default for BrokerConfig {
             max_memory: 1 << 30,
             max_connections: 10_000,
             max_channel_consumers: 0,
+            output_buffer: OutputBuffer::default(),
+            #[cfg(feature = "http")]
+            latency: LatencyConfig::default(),
             data_path: None,
             #[cfg(feature = "lookupd")]
             lookupd: LookupdConfig::default(),
@@ -98,6 +113,7 @@ impl Default for BrokerConfig {
             deflate: true,
             max_deflate_level: 6,
             auth: None,
+            http_client: HttpClient::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -126,9 +142,19 @@ impl BrokerConfig {
         self
     }
 
+    /// Where to listen for HTTP over TLS, with what [`http_address`](Self::http_address) offers.
+    ///
+    /// The default is nowhere, and without [`tls`](Self::tls) nothing listens there. As nsqd's `--https-address`.
+    #[cfg(all(feature = "http", feature = "tls"))]
+    #[must_use]
+    pub fn https_address(mut self, address: SocketAddr) -> Self {
+        self.https_address = Some(address);
+        self
+    }
+
     /// How many HTTP clients may be connected at a time; further ones get status 503 and are closed.
     ///
-    /// Each may take up to [`max_body_size`](Self::max_body_size) of memory while it publishes. The default is 256:
+    /// The bodies that they send count in [`max_memory`](Self::max_memory). The default is 256:
     /// tools and scrapes need a handful, and publishers over HTTP share connections.
     #[cfg(feature = "http")]
     #[must_use]
@@ -235,8 +261,8 @@ impl BrokerConfig {
     /// the limit at the most. The default is 1 GiB: a small part of a server's memory.
     ///
     /// Beside it, each connection has up to 1 MiB for frames that its client has not read yet, and up to 64 KiB of a
-    /// command that is not complete. What has come of larger ones takes, on all connections together, as much as this
-    /// limit at the most; beyond it they are refused, and their connections end.
+    /// command that is not complete. What has come of larger ones and of the bodies of HTTP requests takes, on all
+    /// connections together, as much as this limit at the most; beyond it they are refused, and their connections end.
     #[must_use]
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.max_memory = bytes;
