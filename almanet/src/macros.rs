@@ -46,6 +46,7 @@
 /// | `uri = "net.example.add"` | the whole name; needed outside a `#[service]` |
 /// | `name = "add"` | the last segment of the name, inside a `#[service]`; default: the function's name |
 /// | `channel = "almanet"` | the channel that instances share |
+/// | `broadcast` | instead of a channel: one of each instance's own, so that all of them run every call ([multicalls](crate::Multicall)) |
 /// | `timeout = "5s"` | how long a run may take, and how long its generated caller waits; `ms`, `s`, `m`, `h` |
 /// | `concurrency = 8` | the most runs at once in one instance |
 /// | `idempotent` | running twice does no more than running once |

@@ -16,6 +16,8 @@ pub struct CallCounts {
     pub overloaded: u64,
     /// Answered with what another call with the same idempotency key had been answered.
     pub replayed: u64,
+    /// Ended in an error that nobody is told of: the caller wanted no answer.
+    pub unheard: u64,
 }
 
 /// What is counted while a procedure is served.
@@ -26,6 +28,7 @@ pub(super) struct Counters {
     pub(super) cancelled: Counter,
     pub(super) overloaded: Counter,
     pub(super) replayed: Counter,
+    pub(super) unheard: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +52,7 @@ impl Counters {
             cancelled: self.cancelled.get(),
             overloaded: self.overloaded.get(),
             replayed: self.replayed.get(),
+            unheard: self.unheard.get(),
         }
     }
 }

@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{dispatch::Worker, memory::Answer, procedure::Request};
 use crate::{
-    error::{INTERNAL_ERROR, RemoteError, TIMEOUT},
+    error::{INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, RemoteError, TIMEOUT},
     id::Id,
     telemetry,
     transport::Delivery,
-    wire::{Codec, IDEMPOTENCY_KEY},
+    wire::{Codec, IDEMPOTENCY_KEY, Payload},
 };
 
 /// A call that takes longer than this is one of which its caller should know where it runs.
@@ -56,6 +56,9 @@ impl Worker {
         listener: Option<&TopicName>,
         delivery: &Delivery,
     ) -> Run {
+        if let Err(refusal) = self.check_size(&request.payload, INVALID_PAYLOAD) {
+            return Run::Answered(Err(refusal));
+        }
         let codec = request.payload.codec();
         let context = request.context.clone();
         let handler = context.inherited().clone().pass_on(self.answer(request));
@@ -75,8 +78,11 @@ impl Worker {
                 // Before the handler, whose own calls end then too: it shall not answer for that reason.
                 () = context.cancellation().cancelled(), if announced.is_some() => return Run::Cancelled,
                 answer = &mut handler => {
-                    return Run::Answered(answer.unwrap_or_else(|panic| {
+                    let answer = answer.unwrap_or_else(|panic| {
                         Err(self.panicked(codec, context.call_id(), panic.as_ref()))
+                    });
+                    return Run::Answered(answer.and_then(|payload| {
+                        self.check_size(&payload, INVALID_RETURN).map(|()| payload)
                     }));
                 }
                 () = self.abort.cancelled() => return Run::CutOff,
@@ -125,6 +131,21 @@ impl Worker {
                     self.memory.answer(&key, &payload, replayed, running).await
                 }))
             }
+        }
+    }
+
+    /// That what is called with, or answered, is not larger than the session allows.
+    fn check_size(&self, payload: &Payload, error: &str) -> Result<(), RemoteError> {
+        let size = payload.bytes().len();
+        match self.session.max_payload() {
+            Some(limit) if size > limit => {
+                let reason = format!(
+                    "{size} bytes are more than the limit of {limit} of the service: send less, or raise it by \
+                     `SessionBuilder::max_payload`"
+                );
+                Err(RemoteError::sentence(payload.codec(), error, &reason))
+            }
+            _ => Ok(()),
         }
     }
 

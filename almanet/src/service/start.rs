@@ -54,6 +54,10 @@ impl Service {
         if self.schema_topics {
             procedures.extend(schema_topics::of(session.id(), &procedures));
         }
+        let instance = Serving::instance(self.name, self.version, session.id());
+        for procedure in &mut procedures {
+            procedure.options.settle_channel(instance.id);
+        }
         let (served, shown) = check(procedures)?;
         let subscriptions = try_join_all(
             served
@@ -67,7 +71,7 @@ impl Service {
 
         let stop = session.leaving().child_token();
         let serving = Arc::new(Serving {
-            instance: Serving::instance(self.name, self.version, session.id()),
+            instance,
             description: self.description,
             started: Instant::now(),
             stop: stop.clone(),
@@ -95,7 +99,7 @@ impl Service {
                 stop: stop.clone(),
                 abort: abort.clone(),
                 grace,
-                _serving: Arc::clone(&serving),
+                serving: Arc::clone(&serving),
             });
             running.spawn(session.services().track_future(worker.serve(subscription)));
         }
