@@ -19,6 +19,9 @@
 /// # }
 /// ```
 ///
+/// What `call` returns can also be [sent](crate::Call::send) without waiting for an answer, or made in
+/// [all instances](crate::Call::multicall): `add::call(&session, 2, 3).send().await?`.
+///
 /// # Arguments
 ///
 /// A [`Context`](crate::Context) if the function wants one, first; then the payload: nothing, one value, or several

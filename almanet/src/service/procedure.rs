@@ -210,7 +210,8 @@ impl Procedure {
     /// when it is made. Callers collect the answers by a [multicall](crate::Session::multicall), or want none
     /// ([`Session::send`](crate::Session::send)); a plain call takes the first.
     ///
-    /// It is for what only an instance itself can tell or do: what it holds in memory, a cache to be emptied.
+    /// It is for what only an instance itself can tell or do: what it holds in memory, a cache to be emptied. A call that is
+    /// made when no instance is there waits for the first one to start, if it has not expired by then.
     pub fn broadcast(mut self) -> Self {
         self.options.broadcast = true;
         self
