@@ -27,7 +27,7 @@ async fn a_delayed_call_runs_when_its_delay_has_passed() {
     // It expires so long after the delay, however late it comes.
     let remaining = later.remaining.unwrap() + begun.elapsed();
     assert!(
-        remaining > Duration::from_secs(20) && remaining < Duration::from_secs(21),
+        remaining >= Duration::from_secs(20) + delay * 9 / 10,
         "{remaining:?}"
     );
 }

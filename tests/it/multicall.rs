@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     convert::Infallible,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -232,21 +235,30 @@ fn held(uri: &str, gate: &Arc<Semaphore>) -> (Procedure, mpsc::UnboundedReceiver
     (procedure.broadcast(), told)
 }
 
-/// A session that tells of each control message.
-async fn heeding(broker: &TestBroker) -> (Session, mpsc::UnboundedReceiver<()>) {
+/// A session that tells of each control message that it gets, and counts those that it sends.
+async fn heeding(broker: &TestBroker) -> (Session, mpsc::UnboundedReceiver<()>, Arc<AtomicUsize>) {
     let (tell, told) = mpsc::unbounded_channel();
-    let spy = Spy::connect(broker).await.on_receive(move |_, delivery| {
-        if Control::sniff(&delivery.body) {
-            let _ = tell.send(());
-        }
-    });
-    (spy.session().await, told)
+    let cancels = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&cancels);
+    let spy = Spy::connect(broker)
+        .await
+        .on_receive(move |_, delivery| {
+            if Control::sniff(&delivery.body) {
+                let _ = tell.send(());
+            }
+        })
+        .on_publish(move |publication| {
+            let sent = publication.bodies.iter().filter(|body| Control::sniff(body));
+            count.fetch_add(sent.count(), Ordering::SeqCst);
+            Ok(())
+        });
+    (spy.session().await, told, cancels)
 }
 
 #[tokio::test]
 async fn one_that_takes_a_while_is_answered_and_one_that_is_dropped_ends_in_all_instances() {
     let broker = TestBroker::start().await;
-    let (calling, mut heard) = heeding(&broker).await;
+    let (calling, mut heard, cancels) = heeding(&broker).await;
     let uri = unique("test.held");
     let gate = Arc::new(Semaphore::new(0));
     let mut instances = Vec::new();
@@ -262,6 +274,9 @@ async fn one_that_takes_a_while_is_answered_and_one_that_is_dropped_ends_in_all_
     for _ in 0..2 {
         soon(heard.recv()).await.unwrap();
     }
+    // Whatever would be said to them by now has been said when this is over.
+    calling.introspect().ping().await.unwrap();
+    assert_eq!(cancels.load(Ordering::SeqCst), 0);
     gate.add_permits(2);
     let answers: Vec<_> = soon(call.map(|answer| answer.outcome.unwrap()).collect()).await;
     assert_eq!(answers, [7, 7]);
@@ -272,24 +287,26 @@ async fn one_that_takes_a_while_is_answered_and_one_that_is_dropped_ends_in_all_
         );
     }
 
-    // The first answer is enough, and the other instance is told.
-    let mut call = calling.multicall::<u64>(&uri, &()).count(1).await.unwrap();
-    for (_, told, _) in &mut instances {
-        assert_eq!(told.recv().await, Some("begun"));
-    }
-    gate.add_permits(1);
-    soon(call.next()).await.unwrap();
-    for (_, told, _) in &mut instances {
-        assert_eq!(soon(told.recv()).await, Some("dropped"));
-    }
-
-    let call = calling.multicall::<u64>(&uri, &()).await.unwrap();
-    for (_, told, _) in &mut instances {
-        assert_eq!(told.recv().await, Some("begun"));
-    }
-    drop(call);
-    for (_, told, _) in &mut instances {
-        assert_eq!(soon(told.recv()).await, Some("dropped"));
+    // The first answer is enough, and the other instance is told; so are both when the call is dropped. They do not have to
+    // say again that they run it, which they do after seconds.
+    for answers in [1, 0] {
+        let call = calling.multicall::<u64>(&uri, &()).count(1);
+        let mut call = call.await.unwrap();
+        for (_, told, _) in &mut instances {
+            assert_eq!(told.recv().await, Some("begun"));
+        }
+        for _ in 0..2 {
+            soon(heard.recv()).await.unwrap();
+        }
+        for _ in 0..answers {
+            gate.add_permits(1);
+            soon(call.next()).await.unwrap();
+        }
+        drop(call);
+        for (_, told, _) in &mut instances {
+            assert_eq!(soon(told.recv()).await, Some("dropped"));
+        }
+        assert!(heard.try_recv().is_err(), "they have said it once");
     }
     let cancelled: u64 = instances
         .iter()

@@ -159,8 +159,12 @@ async fn an_error_goes_to_whom_the_caller_says_and_to_nobody_else() {
 async fn an_error_without_a_receiver_is_not_taken_for_a_value() {
     let broker = TestBroker::start().await;
     let session = broker.session().await;
-    let mut scene = Scene::set(&session, &session).await;
-    let call = session.send(&scene.price, "unicorn").reply_to(&scene.store);
+    let scene = Scene::set(&session, &session).await;
+    // One that would take anything.
+    let store = unique("test.store");
+    let (storing, mut stored) = receiving::<serde_json::Value>(&store);
+    let _anything = Service::new().procedure(storing).start(&session).await.unwrap();
+    let call = session.send(&scene.price, "unicorn").reply_to(&store);
     call.await.unwrap();
     let unheard = || {
         scene
@@ -172,13 +176,11 @@ async fn an_error_without_a_receiver_is_not_taken_for_a_value() {
     while unheard() == 0 {
         session.call::<u64>(&scene.price, "tea").await.unwrap();
     }
-    session
-        .send(&scene.price, "coffee")
-        .reply_to(&scene.store)
-        .await
-        .unwrap();
-    assert_eq!(scene.stored.recv().await.unwrap().value, 6);
-    assert!(scene.alarms.try_recv().is_err());
+    for (name, length) in [("coffee", 6), ("tea", 3)] {
+        session.send(&scene.price, name).reply_to(&store).await.unwrap();
+        assert_eq!(stored.recv().await.unwrap().value, length);
+    }
+    assert!(stored.try_recv().is_err());
 }
 
 #[tokio::test]
