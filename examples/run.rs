@@ -167,6 +167,31 @@ async fn retries_do_what_they_say() {
 }
 
 #[tokio::test]
+async fn calls_are_made_in_all_ways() {
+    assert_eq!(
+        run_alone("ways_to_call").await,
+        "developed   [\"spring 1\", \"spring 2\"]\n\
+         reminded    Aidar\n\
+         reminded    Sara\n\
+         on the wall summer 1, summer 2\n\
+         lost        holidays\n\
+         too late    at most 3600s from now\n\
+         done\n"
+    );
+}
+
+#[tokio::test]
+async fn every_instance_answers_a_multicall() {
+    assert_eq!(
+        run_alone("multicall").await,
+        "sizes     [(\"Almaty\", 2), (\"Bern\", 1), (\"Cairo\", 0)]\n\
+         forgotten 2 times\n\
+         answers   1\n\
+         done\n"
+    );
+}
+
+#[tokio::test]
 async fn contract_serves_calls_and_tells_what_it_is() {
     let mut contract = example("contract");
     if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {

@@ -43,8 +43,8 @@
 //!
 //! # What to read first
 //!
-//! - [`Session`]: connect, [`call`](Session::call), [`produce`](Session::produce), [`emit`](Session::emit),
-//!   [`consume`](Session::consume), [`leave`](Session::leave).
+//! - [`Session`]: connect, [`call`](Session::call), [`send`](Session::send), [`multicall`](Session::multicall),
+//!   [`produce`](Session::produce), [`emit`](Session::emit), [`consume`](Session::consume), [`leave`](Session::leave).
 //! - [`macro@service`] and [`macro@procedure`]: the two attributes, their options and what they generate.
 //! - [`macro@consumer`] and [`PushConsumer`]: functions that are given events, and what becomes of each.
 //! - [`Service`]: [`start`](Service::start) it on a session, or [`serve`](Service::serve) until the process is stopped.
@@ -83,8 +83,8 @@ pub mod transport;
 #[cfg(feature = "embedded")]
 pub use almanet_broker::{Broker, BrokerConfig};
 pub use error::{
-    CallError, CommitError, ConnectError, ConsumeError, IntrospectError, LeaveError, ProduceError,
-    RemoteError, ReplayError, RpcError, ServeError, StartError,
+    CallError, CommitError, ConnectError, ConsumeError, FailedCall, IntrospectError, LeaveError,
+    ProduceError, RemoteError, ReplayError, RpcError, ServeError, StartError,
 };
 pub use event::{
     AutoAck, Batch, Consume, Consumer, DeadLetter, DeadLetters, Event, EventContext, EventHandler,
@@ -104,7 +104,8 @@ pub use service::{
     ServiceHandle,
 };
 pub use session::{
-    Call, Caller, CircuitBreaker, CircuitState, OutgoingCall, Retry, RetryBudget, Session, SessionBuilder,
+    Answer, Answers, Call, Caller, CircuitBreaker, CircuitState, Multicall, MulticallEnd, OneWayCall,
+    OutgoingCall, Retry, RetryBudget, Session, SessionBuilder,
 };
 pub use uri::{InvalidUri, Uri};
 pub use wire::{
@@ -130,6 +131,10 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/middleware.md")]
 struct Middleware;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/calling.md")]
+struct Calling;
 
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../../docs/testing.md")]

@@ -19,6 +19,9 @@
 /// # }
 /// ```
 ///
+/// What `call` returns can also be [sent](crate::Call::send) without waiting for an answer, or made in
+/// [all instances](crate::Call::multicall): `add::call(&session, 2, 3).send().await?`.
+///
 /// # Arguments
 ///
 /// A [`Context`](crate::Context) if the function wants one, first; then the payload: nothing, one value, or several
@@ -46,6 +49,7 @@
 /// | `uri = "net.example.add"` | the whole name; needed outside a `#[service]` |
 /// | `name = "add"` | the last segment of the name, inside a `#[service]`; default: the function's name |
 /// | `channel = "almanet"` | the channel that instances share |
+/// | `broadcast` | instead of a channel: one of each instance's own, so that all of them run every call ([multicalls](crate::Multicall)) |
 /// | `timeout = "5s"` | how long a run may take, and how long its generated caller waits; `ms`, `s`, `m`, `h` |
 /// | `concurrency = 8` | the most runs at once in one instance |
 /// | `idempotent` | running twice does no more than running once |

@@ -54,6 +54,12 @@ impl Uri {
         Ok(Self { topic })
     }
 
+    /// The procedure whose topic this is; `None` when it is another kind of topic.
+    pub(crate) fn of_topic(topic: &TopicName) -> Option<Self> {
+        validate(topic.as_str().strip_prefix(TOPIC_PREFIX)?).ok()?;
+        Some(Self { topic: topic.clone() })
+    }
+
     /// The URI as text.
     pub fn as_str(&self) -> &str {
         self.topic.as_str().get(TOPIC_PREFIX.len()..).unwrap_or_default()
@@ -186,6 +192,20 @@ mod tests {
         for reserved in ["_reply_.x", "_control_"] {
             let uri = reserved.to_owned();
             assert_eq!(Uri::new(reserved), Err(InvalidUri::Reserved { uri }));
+        }
+    }
+
+    #[test]
+    fn only_the_topic_of_a_procedure_has_a_uri() {
+        let uri = Uri::new("net.example.greet").unwrap();
+        assert_eq!(Uri::of_topic(uri.topic()), Some(uri));
+        for other in [
+            "net.example.greet",
+            "_rpc_._reply_.0a#ephemeral",
+            "_rpc_._control_",
+            "_rpc_.a#ephemeral",
+        ] {
+            assert_eq!(Uri::of_topic(&TopicName::new(other).unwrap()), None, "{other}");
         }
     }
 

@@ -113,7 +113,7 @@ async fn a_message_over_the_limit_is_refused_and_the_connection_lives_on() {
         .call::<()>(unique("test.nobody"), &"x".repeat(2_000_000))
         .await
         .unwrap_err();
-    assert!(matches!(error, CallError::Publish { .. }), "{error:?}");
+    assert!(matches!(error, CallError::TooLarge { .. }), "{error:?}");
     session.produce(&topic, "small").await.unwrap();
 }
 

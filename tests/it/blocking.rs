@@ -222,3 +222,27 @@ fn a_panic_of_the_users_code_is_an_error_and_harms_nobody() {
     assert!(matches!(error, Error::Panicked), "{error:?}");
     assert_eq!(session.call::<String>(&there.uri, "hi").wait().unwrap(), "hi");
 }
+
+#[test]
+fn what_has_no_blocking_form_is_waited_for() {
+    let elsewhere = Elsewhere::start();
+    let session = Session::connect(&elsewhere.address).unwrap();
+    let inside = session.session();
+    let call = inside.multicall::<String>(&elsewhere.uri, "hi").count(1);
+    let answers = session.wait(call.collect()).unwrap();
+    assert_eq!(answers[0].outcome.as_ref().unwrap(), "hi");
+    let sent = inside.send(&elsewhere.uri, "hi");
+    let id = sent.id();
+    assert_eq!(session.wait(sent).unwrap(), id);
+    let error = session.wait(inside.send("1st", "hi")).unwrap_err();
+    assert!(
+        matches!(error, Error::Operation(CallError::InvalidUri(_))),
+        "{error:?}"
+    );
+    let within = elsewhere.runtime.block_on(async {
+        let waited = || session.wait(inside.send(&elsewhere.uri, "hi"));
+        waited()
+    });
+    assert!(matches!(within, Err(Error::WithinAsync)), "{within:?}");
+    session.leave().unwrap();
+}

@@ -26,6 +26,13 @@ enum OldOrderError {
     Closed,
 }
 
+/// What a caller knows of it whose service means something else by the same name.
+#[derive(Debug, PartialEq, thiserror::Error, RpcError)]
+enum OtherOrderError {
+    #[error("{0} is too much")]
+    TooMuch(String),
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
     item: String,
@@ -112,6 +119,16 @@ async fn an_error_that_the_caller_does_not_know_comes_with_its_name_and_payload(
     assert_eq!(
         error.to_string(),
         format!("{uri} returned `too_much`, an error that its caller does not know")
+    );
+
+    // So does one whose name is known, and whose payload is of another type.
+    let call = session
+        .call::<u64>(&uri, &of("gold"))
+        .expecting::<OtherOrderError>();
+    let error = call.await.unwrap_err();
+    assert!(
+        matches!(&error, CallError::Unexpected { error, .. } if error.name() == "too_much"),
+        "{error:?}"
     );
 
     // A call by name that says no error type has every error as it came.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use almanet::{
-    CallError, Caller, Codec, Context, Handler, OutgoingCall, Procedure, Request, RpcError, Service,
+    CallError, Caller, Codec, Context, Handler, OutgoingCall, Procedure, Request, RpcError, Service, Session,
     layer::{self, ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, LoadShedLayer, Next, TimeoutLayer},
 };
 use almanet_tests::{TestBroker, echo, unique};
@@ -359,4 +359,66 @@ fn a_layer_from_a_function_can_be_named() {
     fn is_layer<L: tower::Layer<Handler>>(_: &L) {}
     let passing = layer::from_fn(|request: Request, next: Next<Handler>| next.run(request));
     is_layer(&passing);
+}
+
+#[tokio::test]
+async fn a_layer_around_one_clone_of_a_session_is_outside_of_the_others_and_concerns_no_other_clone() {
+    let broker = TestBroker::start().await;
+    let log = Log::default();
+    let session = broker
+        .session_with(|builder| builder.layer(noting!(log, "session", OutgoingCall, Next<Caller>)))
+        .await;
+    let uri = unique("test.echo");
+    let _service = Service::new()
+        .procedure(echo(&uri))
+        .start(&session)
+        .await
+        .unwrap();
+    let calls = |session: Session| {
+        let (uri, log) = (uri.clone(), Arc::clone(&log));
+        async move {
+            log.lock().unwrap().clear();
+            assert_eq!(session.call::<String>(&uri, "hi").await.unwrap(), "hi");
+            log.lock().unwrap().clone()
+        }
+    };
+    let layered = session.layer(noting!(log, "first", OutgoingCall, Next<Caller>));
+    let twice = layered.layer(noting!(log, "second", OutgoingCall, Next<Caller>));
+    assert_eq!(calls(twice.clone()).await, ["second", "first", "session"]);
+    assert_eq!(calls(layered.clone()).await, ["first", "session"]);
+    assert_eq!(calls(session.clone()).await, ["session"]);
+    assert_eq!(layered.id(), session.id());
+
+    // What the service calls goes through the layers of the session that it was started on.
+    let outer = unique("test.outer");
+    let inner = uri.clone();
+    let relay = Procedure::new(&outer, move |context: Context, (): ()| {
+        let inner = inner.clone();
+        async move {
+            let answer = context.session().call::<String>(&inner, "hi").await;
+            Ok::<_, Infallible>(answer.unwrap())
+        }
+    });
+    let _relay = Service::new().procedure(relay).start(&layered).await.unwrap();
+    log.lock().unwrap().clear();
+    let plain = broker.session().await;
+    assert_eq!(plain.call::<String>(&outer, &()).await.unwrap(), "hi");
+    assert_eq!(*log.lock().unwrap(), ["first", "session"]);
+}
+
+#[tokio::test]
+async fn a_multicall_passes_through_the_layers_once() {
+    let broker = TestBroker::start().await;
+    let log = Log::default();
+    let session = broker.session().await;
+    let layered = session.layer(noting!(log, "layer", OutgoingCall, Next<Caller>));
+    let uri = unique("test.echo");
+    let mut services = Vec::new();
+    for _ in 0..2 {
+        let service = Service::new().procedure(echo(&uri).broadcast());
+        services.push(service.start(&session).await.unwrap());
+    }
+    let answers = layered.multicall::<String>(&uri, "hi").count(2).collect();
+    assert_eq!(answers.await.unwrap().len(), 2);
+    assert_eq!(*log.lock().unwrap(), ["layer"]);
 }

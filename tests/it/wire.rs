@@ -92,6 +92,31 @@ fn messagepack_replies_have_the_documented_bytes() {
 }
 
 #[test]
+fn a_reply_to_whoever_asks_who_answers_has_the_documented_bytes() {
+    let mut expected = vec![0x95, 0x01, 0xc4, 16];
+    expected.extend([0x11; 16]);
+    expected.extend(b"\xc0\xc4\x01\x07\xc4\x10");
+    expected.extend([0x22; 16]);
+    let mut reply = Reply::new(ID, Ok(Payload::encode(Codec::MessagePack, &7).unwrap()));
+    reply.responder = Some(CALLER);
+    let body = reply.encode().unwrap();
+    assert_eq!(
+        body.escape_ascii().to_string(),
+        expected.escape_ascii().to_string()
+    );
+    assert_eq!(Reply::decode(&body).unwrap(), reply);
+
+    let expected = concat!(
+        r#"{"call_id":"11111111111111111111111111111111","is_exception":false,"payload":"7","#,
+        r#""responder":"22222222222222222222222222222222"}"#,
+    );
+    reply.outcome = Ok(Payload::encode(Codec::Json, &7).unwrap());
+    let body = reply.encode().unwrap();
+    assert_eq!(std::str::from_utf8(&body).unwrap(), expected);
+    assert_eq!(Reply::decode(&body).unwrap(), reply);
+}
+
+#[test]
 fn control_messages_have_the_documented_bytes() {
     for (kind, name) in [
         (ControlKind::Running, "\u{7}running"),
@@ -191,7 +216,7 @@ fn the_three_forms_of_a_python_payload_are_read() {
 
 #[test]
 fn elements_that_a_later_version_adds_are_passed_over() {
-    let longer = rmp_serde::to_vec(&(1, ID, None::<&str>, ID, "later", vec![1, 2])).unwrap();
+    let longer = rmp_serde::to_vec(&(1, ID, None::<&str>, ID, None::<Id>, "later", vec![1, 2])).unwrap();
     assert_eq!(Reply::decode(&Bytes::from(longer)).unwrap().call_id, ID);
 
     let other = rmp_serde::to_vec(&(2, ID, None::<&str>, ID)).unwrap();

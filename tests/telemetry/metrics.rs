@@ -100,7 +100,10 @@ async fn prometheus_gets_what_happened() {
     let broker = TestBroker::start().await;
     let serving = broker.session().await;
     let (good, bad, hangs) = (unique("test.good"), unique("test.bad"), unique("test.hangs"));
+    let unheard = unique("test.unheard");
+    let fails = Procedure::new(&unheard, |_: Context, (): ()| async { Err::<(), _>(Refused) });
     let service = Service::new()
+        .procedure(fails)
         .procedure(echo(&good))
         .procedure(Procedure::new(&bad, |_: Context, (): ()| async {
             Err::<(), _>(Refused)
@@ -130,8 +133,14 @@ async fn prometheus_gets_what_happened() {
     session.produce(&topic, &"x".repeat(2 << 20)).await.unwrap_err();
     session.call::<String>(&good, "hi").await.unwrap();
     let timed_out = format!("almanet_calls_unanswered_total{{procedure=\"{hangs}\",reason=\"timed_out\"}} 1");
-    // The service gives the call up by its own clock.
-    while !prometheus.render().contains(&timed_out) {
+    session.send(&unheard, &()).await.unwrap();
+    let no_one_told =
+        format!("almanet_calls_unanswered_total{{procedure=\"{unheard}\",reason=\"unheard\"}} 1");
+    // The service gives the call up by its own clock, and nobody waits for the other.
+    while [&timed_out, &no_one_told]
+        .into_iter()
+        .any(|line| !prometheus.render().contains(line))
+    {
         tokio::task::yield_now().await;
     }
 

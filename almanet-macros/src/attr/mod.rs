@@ -48,6 +48,8 @@ pub(crate) struct ProcedureOptions {
     pub(crate) uri: Given,
     pub(crate) name: Given,
     pub(crate) channel: Option<String>,
+    /// Whether each instance has a channel of its own.
+    pub(crate) broadcast: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) concurrency: Option<u32>,
     pub(crate) idempotent: bool,
@@ -56,10 +58,11 @@ pub(crate) struct ProcedureOptions {
 }
 
 impl ProcedureOptions {
-    const KNOWN: [&str; 8] = [
+    const KNOWN: [&str; 9] = [
         "uri",
         "name",
         "channel",
+        "broadcast",
         "timeout",
         "concurrency",
         "idempotent",
@@ -70,6 +73,7 @@ impl ProcedureOptions {
     pub(crate) fn read(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Self {
         let list = OptionList::read("procedure", &Self::KNOWN, tokens, diagnostics);
         let mut options = Self::default();
+        let mut broadcast = None;
         for (option, meta) in &list.options {
             match option.as_str() {
                 "uri" => options.uri = text(meta, "net.example.greet", validate::uri, diagnostics).into(),
@@ -78,6 +82,10 @@ impl ProcedureOptions {
                     options.channel =
                         text(meta, "almanet", channel, diagnostics).map(|channel| channel.value());
                 }
+                "broadcast" => {
+                    options.broadcast = flag(meta, diagnostics);
+                    broadcast = Some(meta);
+                }
                 "timeout" => options.timeout = duration(meta, diagnostics),
                 "concurrency" => options.concurrency = count(meta, diagnostics),
                 "idempotent" => options.idempotent = flag(meta, diagnostics),
@@ -85,6 +93,12 @@ impl ProcedureOptions {
                 "hidden" => options.hidden = flag(meta, diagnostics),
                 _ => {}
             }
+        }
+        if let (true, Some(broadcast)) = (options.channel.is_some() && options.broadcast, broadcast) {
+            diagnostics.at(
+                broadcast,
+                "`broadcast` has a channel of its own: leave `channel` or `broadcast` out",
+            );
         }
         options.uri = options.uri.or_misspelt(&list);
         options

@@ -203,6 +203,7 @@ fn settings(procedure: &Procedure) -> TokenStream {
     } = procedure;
     let description = (!description.is_empty()).then(|| quote!(.description(#description)));
     let channel = options.channel.as_ref().map(|channel| quote!(.channel(#channel)));
+    let broadcast = options.broadcast.then(|| quote!(.broadcast()));
     let timeout = options.timeout.map(timeout);
     let concurrency = options.concurrency.map(|concurrency| {
         let concurrency = Literal::u32_unsuffixed(concurrency);
@@ -211,7 +212,7 @@ fn settings(procedure: &Procedure) -> TokenStream {
     let idempotent = options.idempotent.then(|| quote!(.idempotent()));
     let tags = &options.tags;
     let hidden = options.hidden.then(|| quote!(.hidden()));
-    quote!(#description #channel #timeout #concurrency #idempotent #(.tag(#tags))* #hidden)
+    quote!(#description #channel #broadcast #timeout #concurrency #idempotent #(.tag(#tags))* #hidden)
 }
 
 /// Several arguments as they travel: a map by name.

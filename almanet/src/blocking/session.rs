@@ -79,6 +79,33 @@ impl Session {
         Call::new(call, Arc::clone(&self.engine))
     }
 
+    /// Waits for anything else that the [session](Self::session) inside can do.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn example(session: almanet::blocking::Session) -> Result<(), Box<dyn std::error::Error>> {
+    /// let inside = session.session();
+    /// session.wait(inside.send("net.example.remind", "Aidar").after(Duration::from_secs(60)))?;
+    /// let lengths = inside.multicall::<u64>("net.example.queue_length", &()).timeout(Duration::from_secs(1));
+    /// for answer in session.wait(lengths.collect())? {
+    ///     println!("{:?}", answer.outcome?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What becomes of the operation; and see [`Error`].
+    pub fn wait<F, T, E>(&self, operation: F) -> Result<T, Error<E>>
+    where
+        F: IntoFuture<Output = Result<T, E>, IntoFuture: Send + 'static>,
+        T: Send + 'static,
+        E: std::error::Error + Send + 'static,
+    {
+        Ok(self.engine.wait(operation.into_future())??)
+    }
+
     /// Publishes `payload` to `topic`; returns once a broker has confirmed it.
     ///
     /// # Errors

@@ -123,6 +123,35 @@ pub enum CallError<E: std::error::Error + 'static = RemoteError> {
         #[source]
         source: EncodeError,
     },
+    /// The payload is larger than payloads may be ([`SessionBuilder::max_payload`](crate::SessionBuilder::max_payload)),
+    /// or makes a message that is larger than messages may be
+    /// ([`ConnectionConfig::max_message_size`](crate::transport::ConnectionConfig::max_message_size)). Nothing was sent.
+    #[error(
+        "{procedure} was not called: {size} bytes are more than the limit of {limit}: send less, or raise the limit here, in \
+         the service and in the broker"
+    )]
+    TooLarge {
+        /// The procedure that was to be called.
+        procedure: Uri,
+        /// How many bytes the payload, or the message, has.
+        size: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The call was to be delayed by more than brokers hold messages back
+    /// ([`SessionBuilder::max_deferral`](crate::SessionBuilder::max_deferral)). Nothing was sent.
+    #[error(
+        "{procedure} cannot be called after {delay:?}: brokers hold a call back for {limit:?} at most, so keep it yourself until \
+         less is left, or raise `--max-req-timeout` there and `SessionBuilder::max_deferral` here"
+    )]
+    DelayTooLong {
+        /// The procedure that was to be called.
+        procedure: Uri,
+        /// The delay that was asked for.
+        delay: Duration,
+        /// The longest that there can be.
+        limit: Duration,
+    },
     /// The answer is not of the type that the caller expects.
     #[error("{procedure} returned something else than expected")]
     Decode {
@@ -181,6 +210,24 @@ impl CallError {
             },
             Self::InvalidUri(error) => CallError::InvalidUri(error),
             Self::Encode { procedure, source } => CallError::Encode { procedure, source },
+            Self::TooLarge {
+                procedure,
+                size,
+                limit,
+            } => CallError::TooLarge {
+                procedure,
+                size,
+                limit,
+            },
+            Self::DelayTooLong {
+                procedure,
+                delay,
+                limit,
+            } => CallError::DelayTooLong {
+                procedure,
+                delay,
+                limit,
+            },
             Self::Decode { procedure, source } => CallError::Decode { procedure, source },
             Self::Publish { procedure, source } => CallError::Publish { procedure, source },
             Self::Subscribe { procedure, source } => CallError::Subscribe { procedure, source },

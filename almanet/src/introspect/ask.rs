@@ -10,7 +10,11 @@ use super::{
     Ask, CONTROL_TOPIC, Question,
     report::{EventSchema, Instance, InstanceInfo, InstanceStats, ProcedureSchema},
 };
-use crate::{error::IntrospectError, session::Session, wire::Payload};
+use crate::{
+    error::IntrospectError,
+    session::{MulticallEnd, NotScattered, Session, Until},
+    wire::{Invocation, Payload},
+};
 
 /// A question to all services that run, about to be asked: by [`ping`](Self::ping), [`info`](Self::info),
 /// [`stats`](Self::stats), [`schemas`](Self::schemas) or [`event_schemas`](Self::event_schemas).
@@ -183,7 +187,7 @@ impl Introspection {
         ask: Ask,
         key: impl Fn(&T) -> K,
     ) -> Result<Vec<T>, IntrospectError> {
-        let until = Instant::now().checked_add(self.timeout);
+        let deadline = Instant::now().checked_add(self.timeout);
         let question = Question {
             ask,
             service: self.service,
@@ -191,34 +195,44 @@ impl Introspection {
         };
         let payload = Payload::encode(self.session.codec(), &question)?;
         let topic = TopicName::new(CONTROL_TOPIC)?;
-        let scattered = self.session.scatter(topic, payload, self.timeout);
-        let mut gathered = match until {
-            Some(until) => timeout_at(until, scattered).await,
+        let mut invocation = Invocation::new(self.session.id(), payload);
+        invocation.timeout = Some(self.timeout);
+        let until = Until {
+            deadline,
+            quiet: Some(self.quiet),
+            ..Until::default()
+        };
+        let scattered = self.session.scatter(topic, invocation, until);
+        let mut gathered = match deadline {
+            Some(deadline) => timeout_at(deadline, scattered).await,
             None => Ok(scattered.await),
         }
         .map_err(|_| IntrospectError::Unconfirmed { waited: self.timeout })??;
 
         let mut answers = Vec::new();
-        let mut quiet_at = None;
-        loop {
-            let next = gathered.next();
-            let reply = match [until, quiet_at].into_iter().flatten().min() {
-                Some(at) => match timeout_at(at, next).await {
-                    Ok(reply) => reply,
-                    Err(_) => break,
-                },
-                None => next.await,
-            };
-            let reply = reply.ok_or(IntrospectError::SessionLeft)?;
-            quiet_at = Instant::now().checked_add(self.quiet);
+        while let Some(reply) = gathered.next().await {
             match reply.outcome.map(|payload| payload.decode()) {
                 Ok(Ok(answer)) => answers.push(answer),
                 Ok(Err(error)) => tracing::warn!(?ask, %error, "left out an answer that cannot be read"),
                 Err(error) => tracing::warn!(?ask, %error, "a service could not answer what it is"),
             }
         }
+        if gathered.ended() == Some(MulticallEnd::SessionLeft) {
+            return Err(IntrospectError::SessionLeft);
+        }
         answers.sort_by_cached_key(&key);
         answers.dedup_by_key(|answer| key(answer));
         Ok(answers)
+    }
+}
+
+impl From<NotScattered> for IntrospectError {
+    fn from(why: NotScattered) -> Self {
+        match why {
+            NotScattered::Encode(error) => Self::Encode(error),
+            NotScattered::Subscribe(error) => Self::Subscribe(error),
+            NotScattered::Publish(error) => Self::Publish(error),
+            NotScattered::SessionLeft => Self::SessionLeft,
+        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! [`Procedure::layer`](crate::Procedure::layer) and [`Service::layer`](crate::Service::layer) wrap what runs when a call
 //! comes in, a [`Handler`](crate::Handler) that takes a [`Request`](crate::Request);
-//! [`SessionBuilder::layer`](crate::SessionBuilder::layer) wraps what makes the calls that go out, a
-//! [`Caller`](crate::Caller) that takes an [`OutgoingCall`](crate::OutgoingCall);
+//! [`SessionBuilder::layer`](crate::SessionBuilder::layer), and [`Session::layer`](crate::Session::layer) for one clone, wrap
+//! what makes the calls that go out, a [`Caller`](crate::Caller) that takes an [`OutgoingCall`](crate::OutgoingCall);
 //! [`PushConsumer::layer`](crate::PushConsumer::layer) and [`Service::consumer_layer`](crate::Service::consumer_layer) wrap
 //! what runs for each event, an [`EventHandler`](crate::EventHandler) that takes an
 //! [`IncomingEvent`](crate::IncomingEvent). Every tower layer fits whose service can

@@ -14,4 +14,6 @@ pub struct CallCounts {
     pub overloaded: u64,
     /// Answered with what another call with the same idempotency key had been answered.
     pub replayed: u64,
+    /// Ended in an error that nobody is told of: the caller wanted no answer.
+    pub unheard: u64,
 }

@@ -14,6 +14,7 @@ use tokio_util::{
 
 use super::{
     context::{self, Context},
+    forward::{self, Forward},
     memory::{Answer, Memory},
     meter::Meter,
     procedure::{Handler, Request},
@@ -29,7 +30,7 @@ use crate::{
     telemetry,
     transport::{Delivery, Subscription},
     uri::Uri,
-    wire::{Codec, Invocation, Reply},
+    wire::{Codec, RESPONDER, Reply},
 };
 
 /// A procedure as it is served.
@@ -56,7 +57,7 @@ pub(super) struct Worker {
     pub(super) abort: CancellationToken,
     pub(super) grace: Duration,
     /// What is seen of the service from outside, for as long as it is served.
-    pub(super) _serving: Arc<Serving>,
+    pub(super) serving: Arc<Serving>,
 }
 
 /// A call that is about to run.
@@ -75,6 +76,10 @@ struct ReplyAddress {
     codec: Codec,
     topic: Option<TopicName>,
     takes_control: bool,
+    /// Who answers, if the caller wants to know.
+    responder: Option<Id>,
+    /// What becomes of the answer instead, when nobody waits for it.
+    forward: Option<Box<Forward>>,
 }
 
 /// What a message turns out to be.
@@ -92,7 +97,10 @@ enum Accepted {
 enum Done {
     Finish,
     Reply(TopicName, Reply),
+    Forward(Box<Forward>, Answer),
     Requeue,
+    /// As [`Requeue`](Self::Requeue), but not at once.
+    Later,
 }
 
 impl Worker {
@@ -110,6 +118,14 @@ impl Worker {
                 match done {
                     Done::Finish => finish(delivery),
                     Done::Reply(topic, reply) => worker.reply(delivery, topic, reply).await,
+                    // Boxed, so that calls with a reply carry none of it.
+                    Done::Forward(forward, answer) => {
+                        Box::pin(worker.forward(delivery, forward, answer)).await;
+                    }
+                    Done::Later => {
+                        // When the connection is gone the broker delivers the message again anyway.
+                        let _ = delivery.requeue(LATER);
+                    }
                     // Dropped unanswered, the message goes back to the broker at once.
                     Done::Requeue => drop(delivery),
                 }
@@ -211,6 +227,10 @@ impl Worker {
     }
 
     fn refuse(&self, address: ReplyAddress, reason: &str) -> Done {
+        if address.forward.is_some() {
+            // Nobody waits who could try again.
+            return Done::Later;
+        }
         self.served.meter.overloaded.increment();
         tracing::debug!(procedure = %self.served.uri, call = %address.id, reason, "refused a call");
         let refusal = RemoteError::sentence(address.codec, OVERLOADED, reason);
@@ -257,7 +277,7 @@ impl Worker {
     fn accept(&self, delivery: &Delivery, ahead: Option<i64>) -> Accepted {
         let received = Instant::now();
         let procedure = &self.served.uri;
-        let invocation = match Invocation::decode(&delivery.body) {
+        let mut invocation = match forward::read(&delivery.body) {
             Ok(invocation) => invocation,
             Err(error) => {
                 self.served.meter.malformed.increment();
@@ -267,7 +287,9 @@ impl Worker {
             }
         };
         let age = age(delivery, ahead.unwrap_or_default());
-        let queue_time = self.served.queue_time;
+        let forward = Forward::of(&mut invocation);
+        // Where nobody waits, there is no wait to be cut short.
+        let queue_time = self.served.queue_time.filter(|_| forward.is_none());
         if ahead.is_none() && is_doubtful(age, invocation.timeout, queue_time) {
             return Accepted::Doubtful;
         }
@@ -280,7 +302,10 @@ impl Worker {
             telemetry::unanswered(procedure, "expired");
             return Accepted::Nothing;
         }
+        let responder = invocation.headers.get(RESPONDER);
         let address = ReplyAddress {
+            responder: responder.map(|_| self.serving.instance.id),
+            forward: forward.map(|forward| forward.until(deadline)),
             id: invocation.id,
             codec: invocation.payload.codec(),
             topic: invocation.reply_topic,
@@ -320,14 +345,29 @@ impl Worker {
     }
 }
 
-fn reply_to(ReplyAddress { id, topic, .. }: ReplyAddress, answer: Answer) -> Done {
-    match topic {
-        Some(topic) => Done::Reply(topic, Reply::new(id, answer)),
-        None => Done::Finish,
+fn reply_to(address: ReplyAddress, answer: Answer) -> Done {
+    let ReplyAddress {
+        id,
+        topic,
+        responder,
+        forward,
+        ..
+    } = address;
+    match (forward, topic) {
+        (Some(forward), _) => Done::Forward(forward, answer),
+        (None, Some(topic)) => {
+            let mut reply = Reply::new(id, answer);
+            reply.responder = responder;
+            Done::Reply(topic, reply)
+        }
+        (None, None) => Done::Finish,
     }
 }
 
 const TOO_LONG: &str = "the call has waited too long";
+
+/// After which time a call comes back that found no room and that nobody waits for.
+const LATER: Duration = Duration::from_secs(1);
 
 fn finish(delivery: Delivery) {
     if let Err(error) = delivery.finish() {

@@ -34,6 +34,8 @@ pub(super) struct Meter {
     pub(super) overloaded: Counter,
     /// Calls that got what another had been answered.
     pub(super) replayed: Counter,
+    /// Errors that nobody is told of.
+    pub(super) unheard: Counter,
     /// Messages that were no calls.
     pub(super) malformed: Counter,
     errors: Mutex<BTreeMap<String, u64>>,
@@ -65,6 +67,7 @@ impl Meter {
             cut_off: Counter::default(),
             overloaded: Counter::default(),
             replayed: Counter::default(),
+            unheard: Counter::default(),
             malformed: Counter::default(),
             errors: Mutex::default(),
             latencies: Latencies::new(),
@@ -108,6 +111,7 @@ impl Meter {
             cancelled: self.cancelled.get(),
             overloaded: self.overloaded.get(),
             replayed: self.replayed.get(),
+            unheard: self.unheard.get(),
         }
     }
 

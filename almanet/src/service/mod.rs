@@ -5,6 +5,7 @@ mod context;
 mod control;
 mod counts;
 mod dispatch;
+mod forward;
 mod handle;
 mod latency;
 mod layered;

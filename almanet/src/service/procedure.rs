@@ -9,6 +9,7 @@ use tower::{BoxError, Layer, service_fn, util::BoxCloneSyncService};
 use super::{context::Context, layered::Layered, schema::Schemas};
 use crate::{
     error::{INVALID_PAYLOAD, INVALID_RETURN, RemoteError, RpcError},
+    id::Id,
     uri::{InvalidUri, Uri},
     wire::Payload,
 };
@@ -63,6 +64,8 @@ pub struct ProcedureOptions {
     pub description: String,
     /// The channel that the instances share.
     pub channel: String,
+    /// Whether each instance has a channel of its own, so that every one gets every call.
+    pub broadcast: bool,
     /// How long one run may take; `None` for as long as the caller waits.
     pub timeout: Option<Duration>,
     /// The most calls that run at once in this instance.
@@ -86,6 +89,7 @@ impl Default for ProcedureOptions {
         Self {
             description: String::new(),
             channel: "almanet".to_owned(),
+            broadcast: false,
             timeout: None,
             // Enough for handlers that wait on others; the ones that compute should say what the machine can do.
             concurrency: 1024,
@@ -96,6 +100,15 @@ impl Default for ProcedureOptions {
             idempotent: false,
             tags: Vec::new(),
             hidden: false,
+        }
+    }
+}
+
+impl ProcedureOptions {
+    /// Names the channel of the instance that is about to start.
+    pub(super) fn settle_channel(&mut self, instance: Id) {
+        if self.broadcast {
+            self.channel = format!("almanet.{instance}#ephemeral");
         }
     }
 }
@@ -189,6 +202,18 @@ impl Procedure {
     /// instances that share the work must share the channel.
     pub fn channel(mut self, channel: impl Into<String>) -> Self {
         self.options.channel = channel.into();
+        self.options.broadcast = false;
+        self
+    }
+
+    /// Gives each instance a channel of its own, which ends with it, so that every call runs in all instances that are there
+    /// when it is made. Callers collect the answers by a [multicall](crate::Session::multicall), or want none
+    /// ([`Session::send`](crate::Session::send)); a plain call takes the first.
+    ///
+    /// It is for what only an instance itself can tell or do: what it holds in memory, a cache to be emptied. A call that is
+    /// made when no instance is there waits for the first one to start, if it has not expired by then.
+    pub fn broadcast(mut self) -> Self {
+        self.options.broadcast = true;
         self
     }
 

@@ -24,7 +24,7 @@ pub(super) async fn send(
     node: Arc<str>,
     reply: Reply,
 ) -> Result<(), PublishError> {
-    let call_id = reply.call_id;
+    let (call_id, responder) = (reply.call_id, reply.responder);
     let codec = match &reply.outcome {
         Ok(payload) => payload.codec(),
         Err(error) => error.payload().codec(),
@@ -39,10 +39,11 @@ pub(super) async fn send(
         Err(error) => error.to_string(),
     };
     tracing::warn!(call = %call_id, reason, "an answer could not be sent as it is");
-    let instead = Reply::new(
+    let mut instead = Reply::new(
         call_id,
         Err(RemoteError::sentence(codec, INVALID_RETURN, &reason)),
     );
+    instead.responder = responder;
     let Ok(body) = instead.encode() else { return Ok(()) };
     match publish(transport, topic, node, body).await {
         // The reply topic itself is refused: nobody can be told.

@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{dispatch::Worker, memory::Answer, procedure::Request};
 use crate::{
-    error::{INTERNAL_ERROR, RemoteError, TIMEOUT},
+    error::{INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, RemoteError, TIMEOUT},
     id::Id,
     telemetry,
     transport::Delivery,
-    wire::{Codec, IDEMPOTENCY_KEY},
+    wire::{Codec, IDEMPOTENCY_KEY, Payload},
 };
 
 /// A call that takes longer than this is one of which its caller should know where it runs.
@@ -59,14 +59,19 @@ impl Worker {
         listener: Option<&TopicName>,
         delivery: &Delivery,
     ) -> Run {
+        if let Err(refusal) = self.check_size(&request.payload, INVALID_PAYLOAD) {
+            return Run::Answered(Err(refusal));
+        }
         let codec = request.payload.codec();
         let context = request.context.clone();
         let handler = context.inherited().clone().pass_on(self.answer(request));
         let handler = AssertUnwindSafe(handler).catch_unwind();
         let mut handler = std::pin::pin!(handler);
         let answered = |answer: std::thread::Result<Answer>| {
+            let answer =
+                answer.unwrap_or_else(|panic| Err(self.panicked(codec, context.call_id(), panic.as_ref())));
             Run::Answered(
-                answer.unwrap_or_else(|panic| Err(self.panicked(codec, context.call_id(), panic.as_ref()))),
+                answer.and_then(|payload| self.check_size(&payload, INVALID_RETURN).map(|()| payload)),
             )
         };
         // Most handlers that need no waiting end here, before there is a clock to be read or a timer to be made.
@@ -133,6 +138,21 @@ impl Worker {
                     self.memory.answer(&key, &payload, replayed, running).await
                 }))
             }
+        }
+    }
+
+    /// That what is called with, or answered, is not larger than the session allows.
+    fn check_size(&self, payload: &Payload, error: &str) -> Result<(), RemoteError> {
+        let size = payload.bytes().len();
+        match self.session.max_payload() {
+            Some(limit) if size > limit => {
+                let reason = format!(
+                    "{size} bytes are more than the limit of {limit} of the service: send less, or raise it by \
+                     `SessionBuilder::max_payload`"
+                );
+                Err(RemoteError::sentence(payload.codec(), error, &reason))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -57,6 +57,10 @@ impl Service {
         if self.schema_topics {
             procedures.extend(schema_topics::of(session.id(), &procedures));
         }
+        let instance = Serving::instance(self.name, self.version, session.id());
+        for procedure in &mut procedures {
+            procedure.options.settle_channel(instance.id);
+        }
         let (served, shown) = check(procedures)?;
         // Collected, because a stream that held the closures would make this future `Send` in no general way.
         let subscribing: Vec<_> = served
@@ -72,7 +76,7 @@ impl Service {
 
         let stop = session.leaving().child_token();
         let serving = Arc::new(Serving {
-            instance: Serving::instance(self.name, self.version, session.id()),
+            instance,
             description: self.description,
             started: Instant::now(),
             stop: stop.clone(),
@@ -99,7 +103,7 @@ impl Service {
                 stop: stop.clone(),
                 abort: abort.clone(),
                 grace,
-                _serving: Arc::clone(&serving),
+                serving: Arc::clone(&serving),
             });
             running.spawn(session.services().track_future(worker.serve(subscription)));
         }

@@ -32,6 +32,11 @@ pub(super) enum Failed {
     Encode(EncodeError),
     Subscribe(SubscribeError),
     Publish(PublishError),
+    /// The payload is larger than the session allows.
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
     Disconnected(Arc<str>),
     TimedOut,
     Cancelled,
@@ -43,6 +48,13 @@ impl Failed {
         match self {
             Self::Encode(source) => CallError::Encode { procedure, source },
             Self::Subscribe(source) => CallError::Subscribe { procedure, source },
+            Self::TooLarge { size, limit } | Self::Publish(PublishError::TooLarge { size, limit, .. }) => {
+                CallError::TooLarge {
+                    procedure,
+                    size,
+                    limit,
+                }
+            }
             Self::Publish(source) => CallError::Publish { procedure, source },
             Self::Disconnected(node) => CallError::Disconnected { procedure, node },
             Self::TimedOut => CallError::Timeout {
@@ -62,14 +74,34 @@ impl Failed {
                 PublishError::NotSent { .. } | PublishError::NoNode { .. } | PublishError::AllFailed(_),
             ) => true,
             Self::Disconnected(_) | Self::TimedOut => idempotent,
-            Self::Encode(_) | Self::Subscribe(_) | Self::Publish(_) | Self::Cancelled | Self::SessionLeft => {
-                false
-            }
+            Self::Encode(_)
+            | Self::Subscribe(_)
+            | Self::Publish(_)
+            | Self::TooLarge { .. }
+            | Self::Cancelled
+            | Self::SessionLeft => false,
         }
     }
 }
 
 impl Request {
+    /// That the payload is not larger than the session allows.
+    pub(super) fn check_size(&self) -> Result<(), Failed> {
+        let size = self.payload.bytes().len();
+        match self.session.shared.max_payload {
+            Some(limit) if size > limit => Err(Failed::TooLarge { size, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// When the call ends at the latest, by its own timeout and by that of the call that it is made for.
+    pub(super) fn deadline(&self, started: Instant) -> Option<Instant> {
+        let own = started.checked_add(self.timeout);
+        let of_the_caller = self.session.inherited.as_ref();
+        let of_the_caller = of_the_caller.and_then(|inherited| inherited.deadline);
+        [own, of_the_caller].into_iter().flatten().min()
+    }
+
     /// Sends the invocation and waits for its reply, until `deadline` where there is one.
     pub(super) fn exchange_until(
         self: Box<Self>,

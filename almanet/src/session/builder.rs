@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tower::{BoxError, Layer, util::BoxCloneSyncService};
+use tower::{BoxError, Layer};
 
 use super::{
     circuit::{CircuitBreaker, Circuits},
-    layered::{Caller, Layered, OutgoingCall, innermost},
+    layered::{self, Caller, OutgoingCall},
     retry::{Budget, RetryBudget},
     shared::{Session, Shared},
 };
@@ -40,11 +40,12 @@ pub struct SessionBuilder {
     codec: Codec,
     call_timeout: Duration,
     leave_timeout: Duration,
-    caller: Option<Caller>,
+    caller: Option<Arc<Caller>>,
     retry_budget: RetryBudget,
     circuit_breaker: Option<CircuitBreaker>,
     max_deferral: Duration,
     event_traces: bool,
+    max_payload: Option<usize>,
     nsq: NsqTransportConfig,
     transport: Option<Arc<dyn Transport>>,
 }
@@ -66,6 +67,7 @@ impl Default for SessionBuilder {
             // nsqd's default for `--max-req-timeout`.
             max_deferral: Duration::from_secs(60 * 60),
             event_traces: false,
+            max_payload: None,
             nsq: NsqTransportConfig::default(),
             transport: None,
         }
@@ -127,7 +129,7 @@ impl SessionBuilder {
     }
 
     /// Wraps the calls that the session makes in a [`tower::Layer`]. The last layer added is the outermost. See
-    /// [`layer`](crate::layer).
+    /// [`layer`](crate::layer), and [`Session::layer`] for a layer around the calls of one clone.
     ///
     /// ```no_run
     /// use almanet::{
@@ -153,8 +155,7 @@ impl SessionBuilder {
             + Sync
             + 'static,
     {
-        let inner = self.caller.unwrap_or_else(innermost);
-        self.caller = Some(BoxCloneSyncService::new(Layered::new(layer.layer(inner))));
+        self.caller = Some(layered::wrap(self.caller.as_deref(), layer));
         self
     }
 
@@ -171,7 +172,8 @@ impl SessionBuilder {
     }
 
     /// The longest time for which the brokers hold a message back: nsqd's `--max-req-timeout`. Longer delays of events and
-    /// of their retries are made of several such times, at least 1 ms each. Default: 1 hour, which is nsqd's.
+    /// of their retries are made of several such times, at least 1 ms each; longer delays of calls are
+    /// [refused](crate::CallError::DelayTooLong). Default: 1 hour, which is nsqd's.
     pub fn max_deferral(mut self, longest: Duration) -> Self {
         self.max_deferral = longest.max(Duration::from_millis(1));
         self
@@ -185,6 +187,20 @@ impl SessionBuilder {
     /// published where there is no trace stays a bare payload in any case.
     pub fn event_traces(mut self, carried: bool) -> Self {
         self.event_traces = carried;
+        self
+    }
+
+    /// The largest payload of a call in bytes, and the largest result, as they are written. A call with more is not made
+    /// ([`CallError::TooLarge`](crate::CallError::TooLarge)); a service that is called with more refuses it, and answers
+    /// with an error instead of a larger result, whose caller gets
+    /// [`CallError::InvalidReturn`](crate::CallError::InvalidReturn). Both name the size and the limit.
+    ///
+    /// Default: what one message takes with its envelope, which is
+    /// [`ConnectionConfig::max_message_size`](crate::transport::ConnectionConfig::max_message_size), 1 MiB as nsqd's
+    /// `--max-msg-size`. A message has to be there whole before anybody can read it, so much data is better kept elsewhere,
+    /// and only its name called with.
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = Some(bytes);
         self
     }
 
@@ -247,12 +263,13 @@ impl SessionBuilder {
             circuits,
             self.max_deferral,
         );
-        shared.caller = self.caller;
         shared.event_traces = self.event_traces;
+        shared.max_payload = self.max_payload;
         tracing::debug!(session = %shared.id, transport = ?shared.transport, "session connected");
         Ok(Session {
             shared: Arc::new(shared),
             inherited: None,
+            caller: self.caller,
         })
     }
 }

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use super::{
     attempt::{Failed, Request},
     inherit::Inherited,
+    multicall::Multicall,
+    one_way::OneWayCall,
     retry::Retry,
     shared::Session,
 };
@@ -33,7 +35,7 @@ pub struct Call<T, E = RemoteError> {
     /// Why the payload could not be written; the request has none then.
     pub(super) unwritten: Option<EncodeError>,
     retry: Option<Retry>,
-    idempotent: bool,
+    pub(super) idempotent: bool,
     returns: PhantomData<fn() -> Result<T, E>>,
 }
 
@@ -136,18 +138,47 @@ impl<T, E> Call<T, E> {
         self.request.session.inherited = None;
         self
     }
+
+    /// Makes the call without waiting for an answer: see [`OneWayCall`]. How long the call may take says
+    /// [`OneWayCall::expires`], and not what was said here.
+    ///
+    /// ```no_run
+    /// # #[almanet::procedure(uri = "net.example.remind")]
+    /// # async fn remind(name: String) {}
+    /// # async fn example(session: almanet::Session) -> Result<(), almanet::CallError> {
+    /// remind::call(&session, "Aidar".into()).send().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send(self) -> OneWayCall {
+        OneWayCall::new(self.returning())
+    }
+
+    /// Makes the call in all instances of the procedure, and collects their answers: see [`Multicall`].
+    pub fn multicall(self) -> Multicall<T, E> {
+        Multicall::new(self)
+    }
 }
 
 impl<T, E: RpcError> Call<T, E> {
     /// What is sent, once it is certain that it can be, and what there is to say of it that most calls do not have.
     fn prepare(self) -> Result<(Uri, Request, Option<Again>), CallError<E>> {
+        let idempotent = self.idempotent;
+        let again = self.retry.map(|policy| Again { policy, idempotent });
+        let (procedure, request) = self.checked()?;
+        Ok((procedure, request, again))
+    }
+
+    /// What is sent, once it is certain that it can be.
+    pub(super) fn checked(self) -> Result<(Uri, Request), CallError<E>> {
         let procedure = self.uri?;
         if let Some(source) = self.unwritten {
             return Err(CallError::Encode { procedure, source });
         }
-        let idempotent = self.idempotent;
-        let again = self.retry.map(|policy| Again { policy, idempotent });
-        Ok((procedure, self.request, again))
+        match self.request.check_size() {
+            Ok(()) => Ok((procedure, self.request)),
+            Err(failed) => Err(failed.into_error(procedure, Instant::now())),
+        }
     }
 
     /// Makes the call, without the layers of the session, and reads its answer by `read`; an error when it cannot be made.
@@ -199,10 +230,8 @@ async fn exchange(
     again: Option<&Again>,
     started: Instant,
 ) -> Result<Reply, Failed> {
+    let deadline = request.deadline(started);
     let inherited = request.session.inherited.take();
-    let own = started.checked_add(request.timeout);
-    let of_the_caller = inherited.as_ref().and_then(|inherited| inherited.deadline);
-    let deadline = [own, of_the_caller].into_iter().flatten().min();
     if let Some(deadline) = deadline {
         request.timeout = deadline.saturating_duration_since(started);
     }
@@ -258,7 +287,7 @@ fn is_failure<E: RpcError>(error: &CallError<E>) -> bool {
 }
 
 /// The error of a call whose procedure answered with one.
-fn raised<E: RpcError>(procedure: Uri, error: RemoteError, started: Instant) -> CallError<E> {
+pub(super) fn raised<E: RpcError>(procedure: Uri, error: RemoteError, started: Instant) -> CallError<E> {
     match error.name() {
         INVALID_PAYLOAD => CallError::InvalidPayload {
             procedure,
@@ -306,7 +335,7 @@ where
             Ok(uri) => CallSpan::open(uri, &mut self.request.headers),
             Err(_) => None,
         };
-        if self.request.session.shared.caller.is_some() {
+        if self.request.session.caller.is_some() {
             let call = self.run_layered();
             return match span {
                 None => Box::pin(call),

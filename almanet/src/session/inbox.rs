@@ -62,7 +62,7 @@ pub(super) fn topic(session: Id) -> Result<TopicName, InvalidName> {
 }
 
 /// What the reply topics of sessions begin with.
-pub(super) const TOPIC_PREFIX: &str = "_rpc_._reply_.";
+pub(crate) const TOPIC_PREFIX: &str = "_rpc_._reply_.";
 
 /// Whom the messages on a reply topic concern.
 struct Receiver {
@@ -126,7 +126,9 @@ impl Receiver {
         } = control;
         match kind {
             ControlKind::Running => {
-                if !self.pending.runs_at(call_id, sender, &delivery.node) {
+                if !self.pending.runs_at(call_id, sender, &delivery.node)
+                    && !self.gatherings.runs_at(call_id, sender, &delivery.node)
+                {
                     // The caller has dropped the call, or gave up before its deadline.
                     self.outbox
                         .send(Outgoing::cancel(call_id, self.session_id, sender, &delivery.node));

@@ -3,15 +3,19 @@
 use std::{
     future::pending,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
-use tower::{BoxError, Service, ServiceExt, load_shed, service_fn, timeout, util::BoxCloneSyncService};
+use tokio_util::sync::CancellationToken;
+use tower::{
+    BoxError, Layer, Service, ServiceExt, load_shed, service_fn, timeout, util::BoxCloneSyncService,
+};
 
-use super::call::Call;
+use super::{call::Call, multicall::Scatter, one_way::OneWay, shared::Session};
 use crate::{
     error::{CallError, RemoteError, RpcError},
     uri::Uri,
@@ -22,6 +26,9 @@ use crate::{
 pub type Caller = BoxCloneSyncService<OutgoingCall, Payload, CallError>;
 
 /// A call as a [`Caller`] takes it: on its way out, through the [layers](crate::SessionBuilder::layer) of its session.
+///
+/// A layer gets the answer of the procedure as a payload. A [one-way call](crate::OneWayCall) and a
+/// [multicall](crate::Multicall) are over for it when a broker has them, and what it gets is the payload of nothing.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct OutgoingCall {
@@ -36,11 +43,23 @@ pub struct OutgoingCall {
     pub timeout: Duration,
     /// What else the caller has said.
     settings: Call<(), RemoteError>,
+    way: Way,
     deadline: Option<Instant>,
 }
 
+/// What is to come of a call.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// Its answer.
+    Exchange,
+    /// That a broker has it.
+    Send(Box<OneWay>),
+    /// That many will answer it.
+    Scatter(Scatter),
+}
+
 impl OutgoingCall {
-    fn new<T, E>(call: Call<T, E>, started: Instant) -> Result<Self, CallError<E>>
+    pub(super) fn new<T, E>(call: Call<T, E>, way: Way, started: Instant) -> Result<Self, CallError<E>>
     where
         E: RpcError,
     {
@@ -50,10 +69,7 @@ impl OutgoingCall {
             return Err(CallError::Encode { procedure, source });
         }
         let request = &mut settings.request;
-        let own = started.checked_add(request.timeout);
-        let of_the_caller = request.session.inherited.as_ref();
-        let of_the_caller = of_the_caller.and_then(|inherited| inherited.deadline);
-        let deadline = [own, of_the_caller].into_iter().flatten().min();
+        let deadline = request.deadline(started);
         Ok(Self {
             procedure,
             payload: request.payload.clone(),
@@ -62,6 +78,7 @@ impl OutgoingCall {
                 deadline.saturating_duration_since(started)
             }),
             settings,
+            way,
             deadline,
         })
     }
@@ -73,22 +90,77 @@ impl OutgoingCall {
             headers,
             timeout,
             mut settings,
+            way,
             deadline,
         } = self;
-        settings.uri = Ok(procedure);
+        let codec = payload.codec();
+        settings.uri = Ok(procedure.clone());
         settings.request.payload = payload;
         settings.request.headers = headers;
         settings.request.timeout = match deadline {
             Some(deadline) => timeout.min(deadline.saturating_duration_since(Instant::now())),
             None => timeout,
         };
-        settings.run(|payload| Ok(payload.clone()))?.await
+        match way {
+            Way::Exchange => return settings.run(|payload| Ok(payload.clone()))?.await,
+            Way::Send(way) => way.publish(settings).await?,
+            Way::Scatter(scatter) => scatter.publish(settings).await?,
+        }
+        Payload::encode(codec, &()).map_err(|source| CallError::Encode { procedure, source })
     }
 }
 
 /// What is inside of all layers.
-pub(super) fn innermost() -> Caller {
+fn innermost() -> Caller {
     BoxCloneSyncService::new(service_fn(OutgoingCall::send))
+}
+
+/// `layer` around `caller`, or around what makes the calls of a session without layers.
+pub(super) fn wrap<L>(caller: Option<&Caller>, layer: L) -> Arc<Caller>
+where
+    L: Layer<Caller>,
+    L::Service: Service<OutgoingCall, Response = Payload, Error: Into<BoxError>, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    let inner = caller.cloned().unwrap_or_else(innermost);
+    Arc::new(BoxCloneSyncService::new(Layered::new(layer.layer(inner))))
+}
+
+impl Session {
+    /// This session with one more [`tower::Layer`] around its calls, outside of those that it has. Only the calls of what
+    /// is returned, and of its clones, pass through it; it is the same session in all else. See
+    /// [`layer`](crate::layer).
+    ///
+    /// ```no_run
+    /// use almanet::{
+    ///     OutgoingCall, Session,
+    ///     layer::{self, Next},
+    /// };
+    ///
+    /// /// The session for the requests of one tenant.
+    /// fn for_tenant(session: &Session, tenant: String) -> Session {
+    ///     session.layer(layer::from_fn(move |mut call: OutgoingCall, next: Next<_>| {
+    ///         call.headers.insert("tenant", &tenant);
+    ///         next.run(call)
+    ///     }))
+    /// }
+    /// ```
+    pub fn layer<L>(&self, layer: L) -> Self
+    where
+        L: Layer<Caller>,
+        L::Service: Service<OutgoingCall, Response = Payload, Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        let mut session = self.clone();
+        session.caller = Some(wrap(self.caller.as_deref(), layer));
+        session
+    }
 }
 
 impl<T, E> Call<T, E>
@@ -98,35 +170,11 @@ where
 {
     /// Makes the call through the layers of its session.
     pub(super) async fn run_layered(self) -> Result<T, CallError<E>> {
-        let started = Instant::now();
-        let shared = &self.request.session.shared;
-        let caller = shared.caller.clone().unwrap_or_else(innermost);
-        let cancelled = self.request.session.inherited.as_ref();
-        let cancelled = cancelled.map(|inherited| inherited.cancellation.clone());
-        let call = OutgoingCall::new(self, started)?;
-        let (procedure, deadline) = (call.procedure.clone(), call.deadline);
-        let expired = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => pending().await,
-            }
-        };
-        let cancelled = async {
-            match cancelled {
-                Some(cancelled) => cancelled.cancelled_owned().await,
-                None => pending().await,
-            }
-        };
-        // The layers end with the call too, whatever they wait for.
-        let answer = tokio::select! {
-            biased;
-            () = cancelled => Err(CallError::Cancelled { procedure: procedure.clone() }),
-            answer = caller.oneshot(call) => answer,
-            () = expired => Err(CallError::Timeout {
-                procedure: procedure.clone(),
-                waited: started.elapsed(),
-            }),
-        };
+        let limits = Limits::of(&self, Instant::now())?;
+        let caller = self.request.session.caller.clone();
+        let call = OutgoingCall::new(self, Way::Exchange, limits.started)?;
+        let answer = limits.bound(pass(caller, call)).await;
+        let procedure = limits.procedure;
         match answer {
             Ok(payload) => payload
                 .decode()
@@ -136,16 +184,73 @@ where
     }
 }
 
+/// Passes `call` through the layers that are in `caller`, if there are any, to the broker.
+pub(super) async fn pass(caller: Option<Arc<Caller>>, call: OutgoingCall) -> Result<Payload, CallError> {
+    match caller {
+        Some(caller) => Caller::clone(&caller).oneshot(call).await,
+        None => call.send().await,
+    }
+}
+
+/// What ends a call, whatever it waits for.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) procedure: Uri,
+    pub(super) started: Instant,
+    pub(super) deadline: Option<Instant>,
+    pub(super) cancelled: Option<CancellationToken>,
+}
+
+impl Limits {
+    pub(super) fn of<T, E: RpcError>(call: &Call<T, E>, started: Instant) -> Result<Self, CallError<E>> {
+        let inherited = call.request.session.inherited.as_ref();
+        Ok(Self {
+            procedure: call.uri.clone()?,
+            started,
+            deadline: call.request.deadline(started),
+            cancelled: inherited.map(|inherited| inherited.cancellation.clone()),
+        })
+    }
+
+    /// Waits for `call` within the limits.
+    pub(super) async fn bound<T>(
+        &self,
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        let expired = async {
+            match self.deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        let cancelled = async {
+            match &self.cancelled {
+                Some(cancelled) => cancelled.cancelled().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = cancelled => Err(CallError::Cancelled { procedure: self.procedure.clone() }),
+            answer = call => answer,
+            () = expired => Err(CallError::Timeout {
+                procedure: self.procedure.clone(),
+                waited: self.started.elapsed(),
+            }),
+        }
+    }
+}
+
 /// Makes what a layer fails with an error of a call.
 #[derive(Debug, Clone)]
-pub(super) struct Layered<S> {
+struct Layered<S> {
     inner: S,
     /// Why the layer will never be ready, to be told with the next call.
     failed: Option<String>,
 }
 
 impl<S> Layered<S> {
-    pub(super) fn new(inner: S) -> Self {
+    fn new(inner: S) -> Self {
         Self { inner, failed: None }
     }
 }

@@ -60,11 +60,11 @@ impl Session {
         topic: impl AsRef<str>,
         payload: &(impl Serialize + ?Sized),
     ) -> Result<(), ProduceError> {
-        self.send(TopicName::new(topic)?, Manner::default(), payload)
+        self.write(TopicName::new(topic)?, Manner::default(), payload)
             .await
     }
 
-    async fn send(
+    async fn write(
         &self,
         topic: TopicName,
         manner: Manner,
@@ -130,7 +130,7 @@ impl Session {
     ///
     /// When the future is dropped, the event may or may not be published.
     pub async fn emit<E: Event>(&self, event: &E) -> Result<(), ProduceError> {
-        self.send(TopicName::new(E::TOPIC)?, Manner::of::<E>(), event)
+        self.write(TopicName::new(E::TOPIC)?, Manner::of::<E>(), event)
             .await
     }
 
@@ -149,7 +149,7 @@ impl Session {
             headers,
             ..Manner::of::<E>()
         };
-        self.send(TopicName::new(E::TOPIC)?, manner, event).await
+        self.write(TopicName::new(E::TOPIC)?, manner, event).await
     }
 
     /// Publishes an event to its topic that is delivered after `delay`, however long that is; returns once a broker has
@@ -169,7 +169,7 @@ impl Session {
             delay: Some(delay),
             ..Manner::of::<E>()
         };
-        self.send(TopicName::new(E::TOPIC)?, manner, event).await
+        self.write(TopicName::new(E::TOPIC)?, manner, event).await
     }
 
     /// Publishes `payload` to `topic`, to be delivered after `delay`; returns once a broker has confirmed it.
@@ -196,7 +196,7 @@ impl Session {
             delay: Some(delay),
             ..Manner::default()
         };
-        self.send(TopicName::new(topic)?, manner, payload).await
+        self.write(TopicName::new(topic)?, manner, payload).await
     }
 
     /// Publishes events of one type together, all or none (NSQ's MPUB); returns once a broker has confirmed them. No
@@ -260,6 +260,6 @@ impl Session {
             headers,
             ..Manner::default()
         };
-        self.send(TopicName::new(topic)?, manner, payload).await
+        self.write(TopicName::new(topic)?, manner, payload).await
     }
 }

@@ -24,6 +24,8 @@ use super::{
     inbox::Inbox,
     inherit::Inherited,
     layered::Caller,
+    multicall::Multicall,
+    one_way::OneWayCall,
     pending::PendingCalls,
     retry::Budget,
     running::RunningCalls,
@@ -56,6 +58,8 @@ pub struct Session {
     pub(super) shared: Arc<Shared>,
     /// What the calls that are made by this clone inherit; only the sessions that handlers are given have it.
     pub(super) inherited: Option<Inherited>,
+    /// What makes the calls of this clone, when there are layers around them.
+    pub(super) caller: Option<Arc<Caller>>,
 }
 
 pub(super) struct Shared {
@@ -64,11 +68,11 @@ pub(super) struct Shared {
     pub(super) codec: Codec,
     pub(super) call_timeout: Duration,
     pub(super) leave_timeout: Duration,
-    /// What makes the calls, when there are layers around them.
-    pub(super) caller: Option<Caller>,
     pub(super) max_deferral: Duration,
     /// Whether events carry the trace that they are published for.
     pub(super) event_traces: bool,
+    /// The largest payload of calls and of their results; `None` for as much as a message takes.
+    pub(super) max_payload: Option<usize>,
     pub(super) pending: Arc<PendingCalls>,
     pub(super) running: Arc<RunningCalls>,
     pub(super) clocks: Arc<Clocks>,
@@ -111,9 +115,9 @@ impl Shared {
             codec,
             call_timeout,
             leave_timeout,
-            caller: None,
             max_deferral,
             event_traces: false,
+            max_payload: None,
             pending: Arc::new(PendingCalls::new(id)),
             running: Arc::default(),
             clocks: Arc::default(),
@@ -204,6 +208,55 @@ impl Session {
         Call::new(self, uri, payload)
     }
 
+    /// Calls the procedure `uri` with `payload`, and waits for no answer: returns once a broker has the call. To be awaited,
+    /// after settings if there are any.
+    ///
+    /// Whether and when it runs, the caller does not learn; see [`OneWayCall`].
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(session: almanet::Session) -> Result<(), almanet::CallError> {
+    /// session.send("net.example.remind", &"Aidar").after(Duration::from_secs(600)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`OneWayCall`].
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the call may or may not be made.
+    pub fn send(&self, uri: impl AsRef<str>, payload: &(impl Serialize + ?Sized)) -> OneWayCall {
+        self.call::<()>(uri, payload).send()
+    }
+
+    /// Calls the procedure `uri` in all its instances, and collects their answers. To be awaited, after settings if there
+    /// are any; see [`Multicall`].
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(session: almanet::Session) -> Result<(), almanet::CallError> {
+    /// let call = session.multicall::<u64>("net.example.queue_length", &());
+    /// for answer in call.timeout(Duration::from_secs(1)).collect().await? {
+    ///     println!("{:?}: {:?}", answer.responder, answer.outcome);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`Multicall`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A multicall that is dropped is given up, as a call is.
+    pub fn multicall<T>(&self, uri: impl AsRef<str>, payload: &(impl Serialize + ?Sized)) -> Multicall<T> {
+        self.call::<T>(uri, payload).multicall()
+    }
+
     /// The state of the circuit of `procedure`. It is closed at all times when the session has no
     /// [circuit breaker](SessionBuilder::circuit_breaker).
     pub fn circuit(&self, procedure: &Uri) -> CircuitState {
@@ -218,6 +271,7 @@ impl Session {
         Self {
             shared: Arc::clone(&self.shared),
             inherited: Some(inherited),
+            caller: self.caller.clone(),
         }
     }
 
@@ -237,6 +291,11 @@ impl Session {
     /// Whether events carry the trace that they are published for.
     pub(crate) fn event_traces(&self) -> bool {
         self.shared.event_traces
+    }
+
+    /// The largest payload of calls and of their results; `None` for as much as a message takes.
+    pub(crate) fn max_payload(&self) -> Option<usize> {
+        self.shared.max_payload
     }
 
     /// Topics of dead letters whose channel this session has seen to.

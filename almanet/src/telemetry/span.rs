@@ -216,7 +216,9 @@ impl<E: std::error::Error> CallError<E> {
             Self::Disconnected { .. } => "disconnected",
             Self::Cancelled { .. } => "cancelled",
             Self::CircuitOpen { .. } => "circuit_open",
-            Self::InvalidUri(_) | Self::Encode { .. } => "invalid_call",
+            Self::InvalidUri(_) | Self::Encode { .. } | Self::TooLarge { .. } | Self::DelayTooLong { .. } => {
+                "invalid_call"
+            }
             Self::Decode { .. } => "invalid_answer",
             Self::Publish { .. } | Self::Subscribe { .. } => "unreachable",
             Self::SessionLeft => "session_left",

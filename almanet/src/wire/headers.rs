@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 /// The header by which a call names the work that is to be done once.
 pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// The header that names the procedure which is told of the error of a call that nobody waits for.
+pub(crate) const ERRORS_TO: &str = "almanet-errors-to";
+
+/// The header by which a call asks who answers it, with any value.
+pub(crate) const RESPONDER: &str = "almanet-responder";
+
 /// Names and values that travel beside a payload, for what concerns every call alike: traces, tenants, tokens.
 ///
 /// Names are compared as they are, case included.
@@ -23,6 +29,11 @@ impl Headers {
     /// Sets the header `name`; returns its former value.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) -> Option<String> {
         self.0.insert(name.into(), value.into())
+    }
+
+    /// Takes the header `name` out; returns its value.
+    pub fn remove(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name)
     }
 
     /// The value of the header `name`.

@@ -25,7 +25,8 @@ pub struct Invocation {
     pub id: Id,
     /// The session that calls.
     pub caller_id: Id,
-    /// Where the reply goes; `None` when no reply is wanted.
+    /// Where the reply goes; `None` when no reply is wanted. The topic of a procedure has that one called with the value
+    /// ([`OneWayCall::reply_to`](crate::OneWayCall::reply_to)).
     pub reply_topic: Option<TopicName>,
     /// How long the caller waits, counted from when the message was published; `None` when it does not say.
     pub timeout: Option<Duration>,

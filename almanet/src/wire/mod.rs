@@ -18,7 +18,7 @@ pub use control::{Control, ControlKind};
 pub use envelope::EnvelopeError;
 pub use event::EventBody;
 pub use headers::Headers;
-pub(crate) use headers::IDEMPOTENCY_KEY;
+pub(crate) use headers::{ERRORS_TO, IDEMPOTENCY_KEY, RESPONDER};
 pub use invocation::Invocation;
 pub use payload::Payload;
 pub use reply::Reply;

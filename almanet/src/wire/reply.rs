@@ -22,12 +22,18 @@ pub struct Reply {
     pub call_id: Id,
     /// What the procedure returned. The codec is that of the envelope.
     pub outcome: Result<Payload, RemoteError>,
+    /// The start of a service that answers ([`Instance::id`](crate::Instance::id)), where the caller asks.
+    pub responder: Option<Id>,
 }
 
 impl Reply {
     /// The answer to the call `call_id`.
     pub fn new(call_id: Id, outcome: Result<Payload, RemoteError>) -> Self {
-        Self { call_id, outcome }
+        Self {
+            call_id,
+            outcome,
+            responder: None,
+        }
     }
 
     /// The body of the message, in the codec of the payload.
@@ -45,7 +51,14 @@ impl Reply {
                 let bytes = serde_bytes::Bytes::new(payload.bytes());
                 let envelope = (envelope::VERSION, self.call_id, name, bytes);
                 scratch::collect(|buffer| {
-                    rmp_serde::encode::write(buffer, &envelope).map_err(EncodeError::new)
+                    match self.responder {
+                        None => rmp_serde::encode::write(buffer, &envelope),
+                        Some(responder) => {
+                            let (version, call_id, name, bytes) = envelope;
+                            rmp_serde::encode::write(buffer, &(version, call_id, name, bytes, responder))
+                        }
+                    }
+                    .map_err(EncodeError::new)
                 })
             }
             Codec::Json => {
@@ -63,6 +76,7 @@ impl Reply {
                     call_id: self.call_id,
                     is_exception: name.is_some(),
                     payload,
+                    responder: self.responder,
                 })
             }
         }
@@ -85,6 +99,7 @@ impl Reply {
                 Ok(Self {
                     call_id: parts.call_id,
                     outcome,
+                    responder: parts.responder,
                 })
             }
             Codec::Json => {
@@ -103,6 +118,7 @@ impl Reply {
                 Ok(Self {
                     call_id: parts.call_id,
                     outcome,
+                    responder: parts.responder,
                 })
             }
         }
@@ -114,6 +130,7 @@ struct Parts<'a> {
     call_id: Id,
     name: Option<&'a str>,
     payload: &'a [u8],
+    responder: Option<Id>,
 }
 
 impl<'de> Deserialize<'de> for Parts<'de> {
@@ -133,6 +150,7 @@ impl<'de> Deserialize<'de> for Parts<'de> {
                     call_id: envelope::element(&mut elements, "call_id")?,
                     name: envelope::element(&mut elements, "name")?,
                     payload: envelope::element(&mut elements, "payload")?,
+                    responder: elements.next_element::<Option<Id>>()?.flatten(),
                 };
                 envelope::skip_rest(&mut elements)?;
                 Ok(parts)
@@ -149,6 +167,8 @@ struct JsonReply<P> {
     call_id: Id,
     is_exception: bool,
     payload: P,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    responder: Option<Id>,
 }
 
 /// What the `payload` of an exception holds.

@@ -252,6 +252,72 @@ fn product(prepath: &str, channel: &str, factor: i64) -> Service {
     Service::new().procedure(product.channel(channel))
 }
 
+/// The same on a channel of each instance.
+fn broadcast_product(prepath: &str, factor: i64) -> Service {
+    let product = Procedure::new(format!("{prepath}.product"), move |_: Context, number: i64| {
+        ready(Answer::Ok(number * factor))
+    });
+    Service::new().procedure(product.broadcast())
+}
+
+#[tokio::test]
+async fn a_multicall_of_rust_is_answered_by_both_languages() {
+    let Some(python) = python() else { return };
+    let broker = TestBroker::start().await;
+    let prepath = unique("t");
+    let uri = format!("{prepath}.language");
+    let session = broker.session_with(|builder| builder.codec(Codec::Json)).await;
+    let _python = Program::start(&python, "service", &[broker.address(), &prepath]);
+    // It runs once it answers.
+    assert_eq!(session.call::<String>(&uri, &()).await.unwrap(), "python");
+    let mut services = Vec::new();
+    for _ in 0..2 {
+        let language = Procedure::new(&uri, |_: Context, (): ()| ready(Answer::Ok("rust")));
+        let service = Service::new().procedure(language.broadcast());
+        services.push(service.start(&session).await.unwrap());
+    }
+    let call = session.multicall::<String>(&uri, &()).count(3).timeout(PATIENCE);
+    let mut answers: Vec<_> = call
+        .collect()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|answer| (answer.outcome.unwrap(), answer.responder.is_some()))
+        .collect();
+    answers.sort();
+    let expected = [("python", false), ("rust", true), ("rust", true)];
+    assert_eq!(
+        answers,
+        expected.map(|(language, says)| (language.to_owned(), says))
+    );
+}
+
+#[tokio::test]
+async fn a_python_service_runs_one_way_calls_and_answers_to_a_procedure_in_rust() {
+    let Some(python) = python() else { return };
+    let broker = TestBroker::start().await;
+    let prepath = unique("t");
+    let mut service = Program::start(&python, "service", &[broker.address(), &prepath]);
+    let session = broker.session_with(|builder| builder.codec(Codec::Json)).await;
+    let note = format!("{prepath}.note");
+    let call = session.send(&note, "delayed").after(Duration::from_millis(50));
+    call.await.unwrap();
+    assert_eq!(service.line().await.unwrap(), "delayed");
+
+    let greeted = format!("{prepath}.greeted");
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let receiver = Procedure::new(&greeted, move |context: Context, greeting: String| {
+        tell.send((context.call_id(), greeting)).unwrap();
+        ready(Answer::Ok(()))
+    });
+    let _receiver = Service::new().procedure(receiver).start(&session).await.unwrap();
+    let greet = format!("{prepath}.greet");
+    // What Python raises is not taken for a greeting.
+    session.send(&greet, "Bob").reply_to(&greeted).await.unwrap();
+    let id = session.send(&greet, "Sara").reply_to(&greeted).await.unwrap();
+    assert_eq!(told.recv().await.unwrap(), (id, "Hello, Sara!".to_owned()));
+}
+
 #[tokio::test]
 async fn a_rust_service_answers_python() {
     let Some(python) = python() else { return };
@@ -267,6 +333,8 @@ async fn a_rust_service_answers_python() {
         service.start(&session).await.unwrap(),
         product(&prepath, "one", 1).start(&session).await.unwrap(),
         product(&prepath, "two", 10).start(&session).await.unwrap(),
+        broadcast_product(&prepath, 100).start(&session).await.unwrap(),
+        broadcast_product(&prepath, 1000).start(&session).await.unwrap(),
     ];
 
     let mut caller = Program::start(&python, "caller", &[broker.address(), &prepath]);
@@ -290,7 +358,7 @@ async fn a_rust_service_answers_python() {
         "timeout": ["TimeoutError", null, null],
         "fraction": "Hello, quick!",
         "delayed": null,
-        "multicall": ["7", "70"],
+        "multicall": ["7", "70", "700", "7000"],
     });
     assert_eq!(json!(outcomes), expected);
     dropped.recv().await.unwrap();
