@@ -103,12 +103,13 @@ pub use service::{
     ServiceHandle,
 };
 pub use session::{
-    Call, Caller, CircuitBreaker, CircuitState, OutgoingCall, Retry, RetryBudget, Session, SessionBuilder,
+    Call, Caller, CircuitBreaker, CircuitState, OutgoingCall, ResponseStream, Retry, RetryBudget, Session,
+    SessionBuilder, StreamCall,
 };
 pub use uri::{InvalidUri, Uri};
 pub use wire::{
     Codec, Control, ControlKind, DecodeError, EncodeError, EnvelopeError, EventBody, Headers, Invocation,
-    Payload, Reply,
+    Payload, Reply, StreamCredit, StreamEnd, StreamItems,
 };
 
 /// What generated code refers to. Not for others: it changes without notice.
@@ -116,7 +117,9 @@ pub use wire::{
 pub mod __private {
     pub use serde;
 
-    pub use crate::service::{NoPayload, ObjectSchema, Outcome, Probe, Unknown};
+    pub use crate::service::{
+        NoPayload, ObjectSchema, Outcome, Probe, Unknown, infallible_items, items_of, send_items,
+    };
 }
 
 /// The snippets of the README compile.
@@ -137,6 +140,11 @@ struct Testing;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/from-python.md")]
 struct FromPython;
+
+/// And those of the guide to streams.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/streaming.md")]
+struct Streaming;
 
 /// So do those of the guide to events.
 #[cfg(doctest)]

@@ -31,5 +31,6 @@ mod schemas;
 mod shutdown;
 mod soak;
 mod spy;
+mod streams;
 mod testing;
 mod wire;

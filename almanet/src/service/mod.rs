@@ -19,6 +19,7 @@ mod schema_topics;
 mod serve;
 mod serving;
 mod start;
+mod stream;
 mod turn;
 
 pub use builder::Service;
@@ -29,3 +30,4 @@ pub use handle::ServiceHandle;
 pub use probe::{ObjectSchema, Probe, Unknown};
 pub use procedure::{Handler, NoPayload, Outcome, Procedure, ProcedureOptions, Request};
 pub use schema::{ErrorSchema, Schemas};
+pub use stream::{infallible_items, items_of, send_items};

@@ -146,6 +146,7 @@ fn check(procedures: Vec<Procedure>) -> Result<Checked, StartError> {
             queue,
             queue_time,
             remember,
+            streaming,
             ..
         } = options;
         let meter = Arc::new(Meter::new());
@@ -170,6 +171,7 @@ fn check(procedures: Vec<Procedure>) -> Result<Checked, StartError> {
                 handler,
                 timeout,
                 queue_time,
+                streaming,
                 meter,
             },
             options,

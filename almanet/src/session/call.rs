@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     error::{
-        CallError, INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, RemoteError, RpcError,
-        TIMEOUT,
+        CallError, INTERNAL_ERROR, INTERRUPTED, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, RemoteError,
+        RpcError, STREAM_ONLY, TIMEOUT,
     },
     telemetry::CallSpan,
     uri::{InvalidUri, Uri},
@@ -140,7 +140,7 @@ impl<T, E> Call<T, E> {
 
 impl<T, E: RpcError> Call<T, E> {
     /// What is sent, once it is certain that it can be, and what there is to say of it that most calls do not have.
-    fn prepare(self) -> Result<(Uri, Request, Option<Again>), CallError<E>> {
+    pub(super) fn prepare(self) -> Result<(Uri, Request, Option<Again>), CallError<E>> {
         let procedure = self.uri?;
         if let Some(source) = self.unwritten {
             return Err(CallError::Encode { procedure, source });
@@ -186,7 +186,7 @@ impl<T, E: RpcError> Call<T, E> {
 }
 
 /// When a call is sent again.
-struct Again {
+pub(super) struct Again {
     policy: Retry,
     idempotent: bool,
 }
@@ -245,7 +245,7 @@ fn outcome<T, E: RpcError>(
 }
 
 /// Whether the error tells that the procedure is not well, which is what its circuit counts.
-fn is_failure<E: RpcError>(error: &CallError<E>) -> bool {
+pub(super) fn is_failure<E: RpcError>(error: &CallError<E>) -> bool {
     matches!(
         error,
         CallError::Timeout { .. }
@@ -257,7 +257,7 @@ fn is_failure<E: RpcError>(error: &CallError<E>) -> bool {
 }
 
 /// The error of a call whose procedure answered with one.
-fn raised<E: RpcError>(procedure: Uri, error: RemoteError, started: Instant) -> CallError<E> {
+pub(super) fn raised<E: RpcError>(procedure: Uri, error: RemoteError, started: Instant) -> CallError<E> {
     match error.name() {
         INVALID_PAYLOAD => CallError::InvalidPayload {
             procedure,
@@ -268,6 +268,11 @@ fn raised<E: RpcError>(procedure: Uri, error: RemoteError, started: Instant) -> 
             reason: sentence(&error),
         },
         INTERNAL_ERROR => CallError::Internal { procedure },
+        STREAM_ONLY => CallError::StreamOnly { procedure },
+        INTERRUPTED => CallError::Interrupted {
+            procedure,
+            reason: sentence(&error),
+        },
         OVERLOADED => CallError::Overloaded {
             procedure,
             reason: sentence(&error),

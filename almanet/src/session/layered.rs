@@ -11,7 +11,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 use tower::{BoxError, Service, ServiceExt, load_shed, service_fn, timeout, util::BoxCloneSyncService};
 
-use super::call::Call;
+use super::{
+    call::Call,
+    stream::{Opening, Reading},
+};
 use crate::{
     error::{CallError, RemoteError, RpcError},
     uri::Uri,
@@ -36,6 +39,8 @@ pub struct OutgoingCall {
     pub timeout: Duration,
     /// What else the caller has said.
     settings: Call<(), RemoteError>,
+    /// Where the stream is left that the call asks for.
+    opening: Option<Opening>,
     deadline: Option<Instant>,
 }
 
@@ -62,6 +67,7 @@ impl OutgoingCall {
                 deadline.saturating_duration_since(started)
             }),
             settings,
+            opening: None,
             deadline,
         })
     }
@@ -73,15 +79,21 @@ impl OutgoingCall {
             headers,
             timeout,
             mut settings,
+            opening,
             deadline,
         } = self;
         settings.uri = Ok(procedure);
         settings.request.payload = payload;
         settings.request.headers = headers;
         settings.request.timeout = match deadline {
+            // It bounds the silence of a stream, and not the time for all of it.
+            _ if opening.is_some() => timeout,
             Some(deadline) => timeout.min(deadline.saturating_duration_since(Instant::now())),
             None => timeout,
         };
+        if let Some(opening) = opening {
+            return Box::pin(opening.open(settings)).await;
+        }
         settings.run(|payload| Ok(payload.clone()))?.await
     }
 }
@@ -99,11 +111,35 @@ where
     /// Makes the call through the layers of its session.
     pub(super) async fn run_layered(self) -> Result<T, CallError<E>> {
         let started = Instant::now();
-        let shared = &self.request.session.shared;
-        let caller = shared.caller.clone().unwrap_or_else(innermost);
-        let cancelled = self.request.session.inherited.as_ref();
-        let cancelled = cancelled.map(|inherited| inherited.cancellation.clone());
         let call = OutgoingCall::new(self, started)?;
+        let procedure = call.procedure.clone();
+        let payload = call.pass(started).await?;
+        payload
+            .decode()
+            .map_err(|source| CallError::Decode { procedure, source })
+    }
+
+    /// Opens a stream through the layers of its session.
+    pub(super) async fn stream_layered(self, credit: u32) -> Result<Reading, CallError<E>> {
+        let started = Instant::now();
+        let mut call = OutgoingCall::new(self, started)?;
+        let procedure = call.procedure.clone();
+        let opening = Opening::new(credit);
+        call.opening = Some(opening.clone());
+        let _: Payload = call.pass(started).await?;
+        // A layer may have answered by itself.
+        opening.opened().ok_or(CallError::NotAStream { procedure })
+    }
+}
+
+impl OutgoingCall {
+    /// Sends the call through the layers of its session, for as long as it may take.
+    async fn pass<E: RpcError>(self, started: Instant) -> Result<Payload, CallError<E>> {
+        let call = self;
+        let session = &call.settings.request.session;
+        let caller = session.shared.caller.clone().unwrap_or_else(innermost);
+        let cancelled = session.inherited.as_ref();
+        let cancelled = cancelled.map(|inherited| inherited.cancellation.clone());
         let (procedure, deadline) = (call.procedure.clone(), call.deadline);
         let expired = async {
             match deadline {
@@ -127,12 +163,7 @@ where
                 waited: started.elapsed(),
             }),
         };
-        match answer {
-            Ok(payload) => payload
-                .decode()
-                .map_err(|source| CallError::Decode { procedure, source }),
-            Err(error) => Err(error.typed(procedure)),
-        }
+        answer.map_err(|error| error.typed(procedure))
     }
 }
 

@@ -17,6 +17,7 @@ mod publish;
 mod retry;
 mod running;
 mod shared;
+mod stream;
 
 pub use builder::SessionBuilder;
 pub use call::Call;
@@ -26,3 +27,5 @@ pub(crate) use inherit::Inherited;
 pub use layered::{Caller, OutgoingCall};
 pub use retry::{Retry, RetryBudget};
 pub use shared::Session;
+pub(crate) use stream::{Granted, StreamRun};
+pub use stream::{ResponseStream, StreamCall};

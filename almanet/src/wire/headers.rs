@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The header by which a call names the work that is to be done once.
 pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// The header by which a call asks for a stream: how many items may be sent before the caller grants more.
+pub(crate) const STREAM_CREDIT: &str = "stream-credit";
+
 /// Names and values that travel beside a payload, for what concerns every call alike: traces, tenants, tokens.
 ///
 /// Names are compared as they are, case included.
