@@ -79,6 +79,27 @@ async fn quickstart_shows_each_step() {
 }
 
 #[tokio::test]
+async fn a_stream_is_read_as_far_as_one_likes() {
+    let mut streaming = example("streaming");
+    if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {
+        streaming.env("ALMANET_NSQD", address);
+    }
+    let output = output(streaming).await;
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    let expected = [
+        "failed      page 100 is torn, behind 99 others",
+        "refused     there is no account \"tips\"",
+        "tick        0",
+        "tick        1",
+        "tick        2",
+        "stopped     nobody reads the ticks",
+        "done",
+    ];
+    assert_eq!(stdout.lines().collect::<Vec<_>>(), expected, "{stderr}");
+}
+
+#[tokio::test]
 async fn a_work_queue_serves_what_it_can_and_buries_the_rest() {
     let mut queue = example("nsq_work_queue");
     if let Ok(address) = std::env::var("ALMANET_TEST_NSQD") {

@@ -105,12 +105,12 @@ pub use service::{
 };
 pub use session::{
     Answer, Answers, Call, Caller, CircuitBreaker, CircuitState, Multicall, MulticallEnd, OneWayCall,
-    OutgoingCall, Retry, RetryBudget, Session, SessionBuilder,
+    OutgoingCall, ResponseStream, Retry, RetryBudget, Session, SessionBuilder, StreamCall,
 };
 pub use uri::{InvalidUri, Uri};
 pub use wire::{
     Codec, Control, ControlKind, DecodeError, EncodeError, EnvelopeError, EventBody, Headers, Invocation,
-    Payload, Reply,
+    Payload, Reply, StreamCredit, StreamEnd, StreamItems,
 };
 
 /// What generated code refers to. Not for others: it changes without notice.
@@ -119,7 +119,9 @@ pub mod __private {
     pub use serde;
     pub use serde_json;
 
-    pub use crate::service::{NoPayload, ObjectSchema, Outcome, Probe, Unknown};
+    pub use crate::service::{
+        NoPayload, ObjectSchema, Outcome, Probe, Unknown, infallible_items, items_of, send_items,
+    };
 }
 
 /// The snippets of the README compile.
@@ -144,6 +146,11 @@ struct Testing;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/from-python.md")]
 struct FromPython;
+
+/// And those of the guide to streams.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/streaming.md")]
+struct Streaming;
 
 /// So do those of the guide to events.
 #[cfg(doctest)]

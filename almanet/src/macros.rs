@@ -42,6 +42,29 @@
 /// A `Result` is known by that name, so an alias of it keeps the name: `type Result<T> = std::result::Result<T, MyError>`.
 /// One of another name is refused by the compiler.
 ///
+/// Or a stream of those, or a `Result` of a stream. Then there is a `stream` in the place of `call`:
+///
+/// ```
+/// # use almanet::procedure;
+/// use futures_util::{Stream, stream};
+///
+/// #[procedure(uri = "net.example.count")]
+/// async fn count(to: u64) -> impl Stream<Item = u64> {
+///     stream::iter(0..to)
+/// }
+///
+/// # async fn example(session: almanet::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut numbers = count::stream(&session, 10).await?;
+/// while let Some(number) = numbers.next().await {
+///     println!("{}", number?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It is written `impl Stream<Item = T>`, `BoxStream<'static, T>` or `Pin<Box<dyn Stream<Item = T> + Send>>`. See
+/// [`StreamCall`](crate::StreamCall) and [`ResponseStream`](crate::ResponseStream).
+///
 /// # Options
 ///
 /// | option | meaning |
@@ -50,7 +73,7 @@
 /// | `name = "add"` | the last segment of the name, inside a `#[service]`; default: the function's name |
 /// | `channel = "almanet"` | the channel that instances share |
 /// | `broadcast` | instead of a channel: one of each instance's own, so that all of them run every call ([multicalls](crate::Multicall)) |
-/// | `timeout = "5s"` | how long a run may take, and how long its generated caller waits; `ms`, `s`, `m`, `h` |
+/// | `timeout = "5s"` | how long a run may take, and how long its generated caller waits (of a stream: how long it may last, and how long it may be silent); `ms`, `s`, `m`, `h` |
 /// | `concurrency = 8` | the most runs at once in one instance |
 /// | `idempotent` | running twice does no more than running once |
 /// | `tags("a", "b")` | words by which tools group procedures |

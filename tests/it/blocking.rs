@@ -15,6 +15,13 @@ use tokio::{runtime::Runtime, task};
 mod greetings {
     use almanet::RpcError;
 
+    use futures_util::{Stream, stream};
+
+    #[procedure]
+    pub async fn names(of: u32) -> impl Stream<Item = Result<u32, Refused>> {
+        stream::iter((0..of).map(|name| if name < 100 { Ok(name) } else { Err(Refused) }))
+    }
+
     #[derive(Debug, thiserror::Error, RpcError)]
     #[error("no")]
     pub struct Refused;
@@ -55,6 +62,34 @@ impl Elsewhere {
             _service: service,
         }
     }
+}
+
+#[test]
+fn a_stream_is_an_iterator_that_waits() {
+    let elsewhere = Elsewhere::start();
+    let session = Session::connect(&elsewhere.address).unwrap();
+    let names = |of: u32| {
+        let call = session.call::<u32>("test.blocking.names", &of);
+        call.expecting::<greetings::Refused>()
+            .stream()
+            .credit(4)
+            .open()
+            .unwrap()
+    };
+    let whole: Result<Vec<u32>, _> = names(50).collect();
+    assert_eq!(whole.unwrap(), (0..50).collect::<Vec<_>>());
+    let mut failing = names(101).skip(100);
+    let error = failing.next().unwrap().unwrap_err();
+    assert!(
+        matches!(error, Error::Operation(CallError::Remote(greetings::Refused))),
+        "{error:?}"
+    );
+    assert!(failing.next().is_none());
+    let mut items = names(3);
+    elsewhere.runtime.block_on(async {
+        assert!(matches!(items.next(), Some(Err(Error::WithinAsync))));
+    });
+    assert_eq!(items.next().unwrap().unwrap(), 0);
 }
 
 #[test]

@@ -36,5 +36,6 @@ mod schemas;
 mod shutdown;
 mod soak;
 mod spy;
+mod streams;
 mod testing;
 mod wire;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use almanet::{
-    Codec, Control, ControlKind, EnvelopeError, Id, Invocation, Payload, RemoteError, Reply,
-    transport::TopicName,
+    Codec, Control, ControlKind, EnvelopeError, Id, Invocation, Payload, RemoteError, Reply, StreamCredit,
+    StreamEnd, StreamItems, transport::TopicName,
 };
 use bytes::Bytes;
 
@@ -139,6 +139,73 @@ fn control_messages_have_the_documented_bytes() {
         assert!(Control::sniff(&body) && Reply::decode(&body).is_err());
         assert_eq!(Control::decode(&body), Ok(Some(control)));
     }
+}
+
+#[test]
+fn messages_about_streams_have_the_documented_bytes() {
+    const RUN: Id = Id::from_bytes([0x33; 16]);
+    let begin = |length: u8, kind: &[u8]| {
+        let mut bytes = vec![0x90 | length, 0x01, 0xa0 | u8::try_from(kind.len()).unwrap()];
+        bytes.extend(kind);
+        for id in [0x11, 0x22, 0x33] {
+            bytes.extend([0xc4, 16]);
+            bytes.extend([id; 16]);
+        }
+        bytes
+    };
+    let mut items = StreamItems::new(ID, CALLER, RUN);
+    items.first = 2;
+    items.items = vec![Bytes::from_static(b"\x07"), Bytes::from_static(b"\x08")];
+    let mut end = StreamItems::new(ID, CALLER, RUN);
+    end.first = 4;
+    end.end = Some(StreamEnd::new(Ok(())));
+    let mut failed = StreamItems::new(ID, CALLER, RUN);
+    failed.attempt = 300;
+    let payload = Payload::encode(Codec::MessagePack, "Bob").unwrap();
+    failed.end = Some(StreamEnd::new(Err(RemoteError::new("denied", payload))));
+    let messages: [(StreamItems, &[u8]); 3] = [
+        (items, b"\x01\x02\x92\xc4\x01\x07\xc4\x01\x08\xc0"),
+        (end, b"\x01\x04\x90\x92\xc0\xc4\x00"),
+        (failed, b"\xcd\x01\x2c\x00\x90\x92\xa6denied\xc4\x04\xa3Bob"),
+    ];
+    for (message, rest) in messages {
+        let mut expected = begin(9, b"items");
+        expected.extend(rest);
+        let body = message.encode().unwrap();
+        assert_eq!(
+            body.escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
+        assert_eq!(StreamItems::decode(&body).unwrap(), message);
+        assert!(StreamItems::sniff(&body) && Control::sniff(&body) && Reply::decode(&body).is_err());
+        // One that knows nothing of streams passes over it.
+        assert_eq!(Control::decode(&body), Ok(None));
+    }
+    for (up_to, rest) in [(Some(128), &b"\xcc\x80"[..]), (None, b"\xc0")] {
+        let credit = StreamCredit::new(ID, CALLER, RUN, up_to);
+        let mut expected = begin(6, b"credit");
+        expected.extend(rest);
+        let body = credit.encode().unwrap();
+        assert_eq!(
+            body.escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
+        assert_eq!(StreamCredit::decode(&body).unwrap(), credit);
+        assert!(Control::sniff(&body) && !StreamItems::sniff(&body));
+        assert!(StreamItems::decode(&body).is_err());
+    }
+}
+
+#[test]
+fn messages_about_streams_show_no_items() {
+    let mut items = StreamItems::new(ID, CALLER, ID);
+    items.items = vec![Bytes::from_static(b"secret")];
+    items.end = Some(StreamEnd::new(Err(RemoteError::new(
+        "denied",
+        Payload::encode(Codec::Json, "secret").unwrap(),
+    ))));
+    let shown = format!("{items:?}");
+    assert!(shown.contains("denied") && !shown.contains("secret"), "{shown}");
 }
 
 #[test]

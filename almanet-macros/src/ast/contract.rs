@@ -3,7 +3,7 @@
 use quote::format_ident;
 use syn::{ItemTrait, Path, TraitItem, ext::IdentExt as _};
 
-use super::{Form, Home, Procedure, Returns, Service, self_type};
+use super::{Form, Home, Procedure, Service, self_type};
 use crate::{attr::ServiceOptions, diagnostics::Diagnostics};
 
 /// The methods that `#[service]` adds to a trait.
@@ -68,11 +68,7 @@ impl Service {
 fn check_self(procedure: &mut Procedure, diagnostics: &mut Diagnostics) {
     let signature = &procedure.signature;
     let mut types: Vec<_> = signature.arguments.iter().map(|argument| &argument.ty).collect();
-    match &signature.returns {
-        Returns::Nothing => {}
-        Returns::Value(ty) | Returns::Alias(ty) => types.push(ty),
-        Returns::Result { value, error } => types.extend([&**value, &**error]),
-    }
+    types.extend(signature.returns.types());
     let found: Vec<Path> = types.into_iter().flat_map(self_type::paths).collect();
     for path in found {
         diagnostics.at(

@@ -13,6 +13,7 @@ mod procedure;
 mod self_type;
 mod service;
 mod signature;
+mod stream;
 mod wire;
 
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
@@ -23,6 +24,7 @@ pub(crate) use event::Event;
 pub(crate) use procedure::{Home, Procedure};
 pub(crate) use service::{Form, Service};
 pub(crate) use signature::{Argument, Passing, Returns, Signature};
+pub(crate) use stream::require_send;
 pub(crate) use wire::is_serde;
 
 /// The text of doc comments, without the space that follows `///`.

@@ -27,7 +27,9 @@ impl<'ast> Visit<'ast> for Owned<'_> {
 
     fn visit_type_impl_trait(&mut self, bounds: &'ast TypeImplTrait) {
         let message = match bounds.bounds.iter().any(is_stream) {
-            true => "response streams are not supported yet: return a `Vec` of the values",
+            true => {
+                "a stream is all that a procedure returns, or the value of a `Result`: take it out of the other type"
+            }
             false => "callers need a type that they can name: write the type itself instead of `impl`",
         };
         self.diagnostics.at(bounds, message);

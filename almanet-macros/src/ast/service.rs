@@ -8,7 +8,7 @@ use syn::{
     Type, Visibility, ext::IdentExt as _,
 };
 
-use super::{Consumer, Home, Procedure, Returns, cfgs, description, names::names, self_type};
+use super::{Consumer, Home, Procedure, cfgs, description, names::names, self_type};
 use crate::{
     attr::{ConsumerOptions, Given, ProcedureOptions, ServiceOptions, attribute_arguments},
     diagnostics::Diagnostics,
@@ -320,12 +320,7 @@ fn write_out_self(procedure: &mut Procedure, named: &Type) {
     for argument in &mut procedure.signature.arguments {
         self_type::write_out(&mut argument.ty, named);
     }
-    match &mut procedure.signature.returns {
-        Returns::Nothing => {}
-        Returns::Value(ty) | Returns::Alias(ty) => self_type::write_out(ty, named),
-        Returns::Result { value, error } => {
-            self_type::write_out(value, named);
-            self_type::write_out(error, named);
-        }
+    for ty in procedure.signature.returns.types_mut() {
+        self_type::write_out(ty, named);
     }
 }

@@ -5,7 +5,7 @@ use syn::{
     TypeReference,
 };
 
-use super::{owned::check_owned, procedure::Home, wire};
+use super::{owned::check_owned, procedure::Home, stream, wire};
 use crate::{diagnostics::Diagnostics, paths::last_segment};
 
 /// What a procedure takes and returns.
@@ -43,6 +43,45 @@ pub(crate) enum Returns {
     },
     /// Something else called `Result`, as `std::io::Result<T>` is.
     Alias(Type),
+    /// A stream of what is in `item`; inside of a `Result` where there is an error.
+    Stream {
+        item: Box<Returns>,
+        error: Option<Box<Type>>,
+    },
+}
+
+impl Returns {
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream { .. })
+    }
+
+    /// The types that travel.
+    pub(super) fn types(&self) -> Vec<&Type> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Value(ty) | Self::Alias(ty) => vec![ty],
+            Self::Result { value, error } => vec![value, error],
+            Self::Stream { item, error } => {
+                let mut types = item.types();
+                types.extend(error.as_deref());
+                types
+            }
+        }
+    }
+
+    /// The types that travel.
+    pub(super) fn types_mut(&mut self) -> Vec<&mut Type> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Value(ty) | Self::Alias(ty) => vec![ty],
+            Self::Result { value, error } => vec![value, error],
+            Self::Stream { item, error } => {
+                let mut types = item.types_mut();
+                types.extend(error.as_deref_mut());
+                types
+            }
+        }
+    }
 }
 
 impl Signature {
@@ -198,8 +237,29 @@ fn returns(output: &ReturnType, diagnostics: &mut Diagnostics) -> Returns {
     let ReturnType::Type(_, ty) = output else {
         return Returns::Nothing;
     };
+    if let Some(stream) = stream(ty, diagnostics) {
+        return stream;
+    }
     check_owned(ty, "what a procedure returns is owned", diagnostics);
-    if matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty()) {
+    value(ty)
+}
+
+/// A stream, or a `Result` of one.
+fn stream(ty: &Type, diagnostics: &mut Diagnostics) -> Option<Returns> {
+    if let Some(item) = stream::item(ty, diagnostics) {
+        let item = Box::new(value(&item));
+        return Some(Returns::Stream { item, error: None });
+    }
+    let last = last_segment(ty).filter(|last| last.ident == "Result")?;
+    let (stream, error) = two_types(&last.arguments)?;
+    let item = Box::new(value(&stream::item(&stream, diagnostics)?));
+    check_owned(&error, "what a procedure returns is owned", diagnostics);
+    let error = Some(Box::new(error));
+    Some(Returns::Stream { item, error })
+}
+
+fn value(ty: &Type) -> Returns {
+    if matches!(ty, Type::Tuple(tuple) if tuple.elems.is_empty()) {
         return Returns::Nothing;
     }
     match last_segment(ty) {
@@ -208,9 +268,9 @@ fn returns(output: &ReturnType, diagnostics: &mut Diagnostics) -> Returns {
                 value: Box::new(value),
                 error: Box::new(error),
             },
-            None => Returns::Alias((**ty).clone()),
+            None => Returns::Alias(ty.clone()),
         },
-        _ => Returns::Value((**ty).clone()),
+        _ => Returns::Value(ty.clone()),
     }
 }
 

@@ -49,7 +49,10 @@ fn method(procedure: &Procedure, visibility: &Visibility) -> TokenStream {
         description,
         ..
     } = procedure;
-    let calls = format!("Calls `{uri}`.");
+    let calls = match procedure.signature.returns.is_stream() {
+        true => format!("Calls `{uri}`, for a stream."),
+        false => format!("Calls `{uri}`."),
+    };
     // The examples of a function are its own: a second copy would run twice.
     let summary = match description.split("\n\n").next() {
         Some(summary) if !summary.is_empty() && !summary.starts_with("```") => {

@@ -5,7 +5,10 @@ use quote::quote;
 use syn::{Ident, ItemTrait, ReturnType, TraitItem, TraitItemFn, Type, Visibility, parse_quote};
 
 use super::{allowances, client, service};
-use crate::{ast::Service, paths::is_attribute};
+use crate::{
+    ast::{Service, require_send},
+    paths::is_attribute,
+};
 
 /// Makes the trait one that services can implement, and gives back the client that stands beside it.
 ///
@@ -62,10 +65,11 @@ pub(super) fn add(
 /// has to say. An `async fn` implements it.
 fn spell_out_future(method: &mut TraitItemFn) {
     method.sig.asyncness = None;
-    let output: Type = match &method.sig.output {
+    let mut output: Type = match &method.sig.output {
         ReturnType::Default => parse_quote!(()),
         ReturnType::Type(_, ty) => (**ty).clone(),
     };
+    require_send(&mut output);
     method.sig.output = parse_quote! {
         -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
     };

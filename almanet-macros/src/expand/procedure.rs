@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Ident, spanned::Spanned as _};
+use syn::{Ident, Type, spanned::Spanned as _};
 
 use super::{allowances, generated_at, schema};
 use crate::{
@@ -25,9 +25,20 @@ pub(super) fn marker(procedure: &Procedure) -> TokenStream {
         ..
     } = procedure;
     let allowances = allowances();
+    let (caller, asks) = match procedure.signature.returns.is_stream() {
+        true => (
+            "stream",
+            "Asks the procedure for its stream, through `session`, when it is awaited.",
+        ),
+        false => (
+            "call",
+            "Calls the procedure through `session`. The call is made when it is awaited.",
+        ),
+    };
     let summary = format!(
-        "The remote procedure `{uri}`: [`call`](Self::call) it, or serve its [`procedure`](Self::procedure)."
+        "The remote procedure `{uri}`: [`{caller}`](Self::{caller}) it, or serve its [`procedure`](Self::procedure)."
     );
+    let caller = Ident::new(caller, Span::call_site());
     let session = Ident::new("session", generated_at(ident.span()));
     let parameters = parameters(procedure);
     let returned = call_type(procedure);
@@ -46,8 +57,8 @@ pub(super) fn marker(procedure: &Procedure) -> TokenStream {
             /// The name by which the procedure is called.
             #visibility const URI: &'static str = #uri;
 
-            /// Calls the procedure through `session`. The call is made when it is awaited.
-            #visibility fn call(#session: &::almanet::Session #(, #parameters)*) -> #returned {
+            #[doc = #asks]
+            #visibility fn #caller(#session: &::almanet::Session #(, #parameters)*) -> #returned {
                 #call
             }
 
@@ -68,9 +79,13 @@ pub(super) fn parameters(procedure: &Procedure) -> impl Iterator<Item = TokenStr
         .map(|Argument { ident, ty, .. }| quote!(#ident: #ty))
 }
 
-/// `Call<T, E>`.
+/// `Call<T, E>`, or `StreamCall<T, E>`.
 pub(super) fn call_type(procedure: &Procedure) -> TokenStream {
-    let (value, error) = outcome_types(&procedure.signature.returns);
+    let returns = &procedure.signature.returns;
+    let (value, error) = outcome_types(returns);
+    if returns.is_stream() {
+        return quote!(::almanet::StreamCall<#value, #error>);
+    }
     quote!(::almanet::Call<#value, #error>)
 }
 
@@ -84,6 +99,13 @@ pub(super) fn outcome_types(returns: &Returns) -> (TokenStream, TokenStream) {
             quote!(<#ty as ::almanet::__private::Outcome>::Value),
             quote!(<#ty as ::almanet::__private::Outcome>::Error),
         ),
+        Returns::Stream { item, error } => {
+            let (value, items_error) = outcome_types(item);
+            match (&**item, error) {
+                (Returns::Nothing | Returns::Value(_), Some(error)) => (value, quote!(#error)),
+                _ => (value, items_error),
+            }
+        }
     }
 }
 
@@ -108,6 +130,12 @@ pub(super) fn call(procedure: &Procedure, session: &TokenStream) -> TokenStream 
         }
     };
     let timeout = options.timeout.map(timeout);
+    if signature.returns.is_stream() {
+        return quote! {
+            #define
+            ::almanet::Call::new(#session, #uri, #payload) #timeout .stream()
+        };
+    }
     let idempotent = options.idempotent.then(|| quote!(.idempotent()));
     quote! {
         #define
@@ -121,9 +149,15 @@ pub(super) fn handler(procedure: &Procedure, function: &TokenStream) -> TokenStr
     let span = generated_at(procedure.ident.span());
 
     let context = Ident::new("context", span);
+    let is_stream = signature.returns.is_stream();
     let (context_pattern, context_passed) = match signature.context {
+        Some(Passing::Value) if is_stream => (
+            quote!(#context),
+            Some(quote!(::core::clone::Clone::clone(&#context),)),
+        ),
         Some(Passing::Value) => (quote!(#context), Some(quote!(#context,))),
         Some(Passing::Reference) => (quote!(#context), Some(quote!(&#context,))),
+        None if is_stream => (quote!(#context), None),
         None => (quote!(_), None),
     };
     let payload = Ident::new("payload", span);
@@ -149,13 +183,25 @@ pub(super) fn handler(procedure: &Procedure, function: &TokenStream) -> TokenStr
     let moved = signature.receiver.then(|| quote!(move));
 
     let future = quote_spanned!(span=> #function(#state_passed #context_passed #payload_passed));
-    let run = run(&signature.returns, &future, span);
+    let (made_by, run) = match &signature.returns {
+        Returns::Stream { item, error } => {
+            let outcome = stream(item, error.is_some(), &signature.returns, &future, span);
+            (
+                quote_spanned!(span=> ::almanet::__private::items_of),
+                quote_spanned!(span=> ::almanet::__private::send_items(&#context, { #outcome }).await),
+            )
+        }
+        returns => (
+            quote_spanned!(span=> ::almanet::Procedure::new),
+            run(returns, &future, span),
+        ),
+    };
     let settings = settings(procedure);
     let schemas = schema::of_procedure(procedure);
     quote_spanned! {span=>
         {
             #define
-            ::almanet::Procedure::new(#uri, #moved |#context_pattern: ::almanet::Context, #payload_pattern: #payload_type| {
+            #made_by(#uri, #moved |#context_pattern: ::almanet::Context, #payload_pattern: #payload_type| {
                 #share_state
                 async move { #run }
             })
@@ -174,17 +220,9 @@ fn run(returns: &Returns, future: &TokenStream, span: Span) -> TokenStream {
             ::core::result::Result::<#value, #error>::Ok(())
         },
         Returns::Value(ty) => {
-            let message = "this is another name of `Result`, by which it is not known: write \
-                           `Result<T, E>`, or call the alias `Result` too";
-            let assertion = quote_spanned! {generated_at(ty.span())=>
-                ::core::assert!(!::almanet::__private::Probe::<#ty>::IS_RESULT, #message);
-            };
+            let assertion = assert_no_result(ty, span);
             quote_spanned! {span=>
-                const _: () = {
-                    #[allow(unused_imports)]
-                    use ::almanet::__private::Unknown as _;
-                    #assertion
-                };
+                #assertion
                 ::core::result::Result::<#value, #error>::Ok(#future.await)
             }
         }
@@ -193,6 +231,50 @@ fn run(returns: &Returns, future: &TokenStream, span: Span) -> TokenStream {
             outcome
         },
         Returns::Alias(_) => quote_spanned!(span=> ::almanet::__private::Outcome::into_result(#future.await)),
+        // It is sent, and not answered.
+        Returns::Stream { .. } => TokenStream::new(),
+    }
+}
+
+/// Awaits `future`, and makes a `Result` of the stream whose items are `Result`s too.
+fn stream(
+    item: &Returns,
+    is_result: bool,
+    returns: &Returns,
+    future: &TokenStream,
+    span: Span,
+) -> TokenStream {
+    let (value, error) = outcome_types(returns);
+    let assertion = match item {
+        Returns::Value(ty) => assert_no_result(ty, span),
+        _ => TokenStream::new(),
+    };
+    let started = match is_result {
+        true => quote_spanned!(span=> #future.await),
+        false => quote_spanned!(span=> ::core::result::Result::<_, #error>::Ok(#future.await)),
+    };
+    let fallible = match item {
+        Returns::Nothing | Returns::Value(_) => {
+            quote_spanned!(span=> .map(::almanet::__private::infallible_items::<#value, #error, _>))
+        }
+        _ => TokenStream::new(),
+    };
+    quote_spanned!(span=> #assertion #started #fallible)
+}
+
+/// Has the compiler refuse an alias of `Result` that is not called so.
+fn assert_no_result(ty: &Type, span: Span) -> TokenStream {
+    let message = "this is another name of `Result`, by which it is not known: write \
+                   `Result<T, E>`, or call the alias `Result` too";
+    let assertion = quote_spanned! {generated_at(ty.span())=>
+        ::core::assert!(!::almanet::__private::Probe::<#ty>::IS_RESULT, #message);
+    };
+    quote_spanned! {span=>
+        const _: () = {
+            #[allow(unused_imports)]
+            use ::almanet::__private::Unknown as _;
+            #assertion
+        };
     }
 }
 

@@ -22,6 +22,10 @@ impl<T, E> Call<T, E> {
         Self { call, engine }
     }
 
+    pub(super) fn into_parts(self) -> (session::Call<T, E>, Arc<Engine>) {
+        (self.call, self.engine)
+    }
+
     /// How long to wait for the answer: see [`Call::timeout`](crate::Call::timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.call = self.call.timeout(timeout);

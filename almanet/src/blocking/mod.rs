@@ -22,8 +22,10 @@ mod call;
 mod consumer;
 mod engine;
 mod session;
+mod stream;
 
 pub use call::Call;
 pub use consumer::{Consumer, NothingCame};
 pub use engine::Error;
 pub use session::Session;
+pub use stream::{ResponseStream, StreamCall};

@@ -9,5 +9,7 @@ pub use operation::{
     CallError, CommitError, ConnectError, ConsumeError, IntrospectError, LeaveError, ProduceError,
     ReplayError, ServeError, StartError,
 };
-pub(crate) use remote::{INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, TIMEOUT};
+pub(crate) use remote::{
+    INTERNAL_ERROR, INTERRUPTED, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, STREAM_ONLY, TIMEOUT,
+};
 pub use remote::{RemoteError, RpcError};

@@ -80,6 +80,27 @@ pub enum CallError<E: std::error::Error + 'static = RemoteError> {
         /// What there was too much of, in the callee's words.
         reason: String,
     },
+    /// The procedure answers with a stream, and was called for one value. It did not run.
+    #[error("{procedure} answers with a stream of items: call it by `stream`")]
+    StreamOnly {
+        /// The procedure that was called.
+        procedure: Uri,
+    },
+    /// The procedure answers with one value, and was asked for a stream. It has run.
+    #[error("{procedure} answered with one value and no stream: call it without `stream`")]
+    NotAStream {
+        /// The procedure that was called.
+        procedure: Uri,
+    },
+    /// A stream was cut off after some of it had been sent: by its service, which was stopped, or because its instance was
+    /// lost and the call is run again.
+    #[error("the stream of {procedure} was cut off: {reason}")]
+    Interrupted {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// What cut it off.
+        reason: String,
+    },
     /// A [layer](crate::SessionBuilder::layer) of this session stopped the call.
     #[error("a layer of the session stopped the call of {procedure}")]
     Layer {
@@ -198,6 +219,9 @@ impl CallError {
             Self::Internal { procedure } => CallError::Internal { procedure },
             Self::Timeout { procedure, waited } => CallError::Timeout { procedure, waited },
             Self::Overloaded { procedure, reason } => CallError::Overloaded { procedure, reason },
+            Self::StreamOnly { procedure } => CallError::StreamOnly { procedure },
+            Self::NotAStream { procedure } => CallError::NotAStream { procedure },
+            Self::Interrupted { procedure, reason } => CallError::Interrupted { procedure, reason },
             Self::Layer { procedure, source } => CallError::Layer { procedure, source },
             Self::Disconnected { procedure, node } => CallError::Disconnected { procedure, node },
             Self::Cancelled { procedure } => CallError::Cancelled { procedure },

@@ -11,9 +11,11 @@ use crate::{
 pub(crate) const INVALID_PAYLOAD: &str = "rpc_invalid_payload";
 pub(crate) const INVALID_RETURN: &str = "rpc_invalid_return";
 pub(crate) const INTERNAL_ERROR: &str = "InternalError";
-/// The Python package has no name for these two.
+/// The Python package has no name for these.
 pub(crate) const TIMEOUT: &str = "rpc_timeout";
 pub(crate) const OVERLOADED: &str = "rpc_overloaded";
+pub(crate) const STREAM_ONLY: &str = "rpc_stream_only";
+pub(crate) const INTERRUPTED: &str = "rpc_interrupted";
 
 /// An error that a procedure raised, as it travels: a name and a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]

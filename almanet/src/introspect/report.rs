@@ -62,6 +62,9 @@ pub struct ProcedureInfo {
     pub concurrency: u64,
     /// Whether running twice does no more than running once.
     pub idempotent: bool,
+    /// Whether it answers with a stream.
+    #[serde(default)]
+    pub streaming: bool,
 }
 
 /// What has been said of a consumer of events.

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::stream::Outlet;
 use crate::{
     id::Id,
     session::{Inherited, Session},
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     pub(super) headers: Headers,
     pub(super) attempt: u16,
     pub(super) inherited: Inherited,
+    /// The way out for items, when the caller has asked a procedure for a stream that has one.
+    pub(super) outlet: Option<Arc<Outlet>>,
 }
 
 impl Context {
@@ -102,6 +105,11 @@ impl Context {
     /// or the service is cut off. The procedure's future is dropped then, so only what it has spawned needs to look.
     pub fn cancellation(&self) -> &CancellationToken {
         &self.shared.inherited.cancellation
+    }
+
+    /// The way out for items.
+    pub(super) fn outlet(&self) -> Option<&Arc<Outlet>> {
+        self.shared.outlet.as_ref()
     }
 
     /// What the calls inherit that are made for this one.

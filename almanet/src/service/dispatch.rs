@@ -21,6 +21,7 @@ use super::{
     reply,
     run::{Limits, Run},
     serving::Serving,
+    stream::{Asked, Outlet},
     turn::{Room, Turn, Waited},
 };
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
     telemetry,
     transport::{Delivery, Subscription},
     uri::Uri,
-    wire::{Codec, RESPONDER, Reply},
+    wire::{Codec, Invocation, RESPONDER, Reply, StreamItems},
 };
 
 /// A procedure as it is served.
@@ -41,6 +42,8 @@ pub(super) struct Served {
     pub(super) timeout: Option<Duration>,
     /// How long a call may have waited before it is run.
     pub(super) queue_time: Option<Duration>,
+    /// Whether it answers with a stream.
+    pub(super) streaming: bool,
     pub(super) meter: Arc<Meter>,
 }
 
@@ -94,10 +97,11 @@ enum Accepted {
 }
 
 /// What becomes of the message of a call.
-enum Done {
+pub(super) enum Done {
     Finish,
     Reply(TopicName, Reply),
     Forward(Box<Forward>, Answer),
+    End(TopicName, Box<StreamItems>),
     Requeue,
     /// As [`Requeue`](Self::Requeue), but not at once.
     Later,
@@ -126,6 +130,7 @@ impl Worker {
                         // When the connection is gone the broker delivers the message again anyway.
                         let _ = delivery.requeue(LATER);
                     }
+                    Done::End(topic, end) => Box::pin(worker.end_stream(delivery, topic, *end)).await,
                     // Dropped unanswered, the message goes back to the broker at once.
                     Done::Requeue => drop(delivery),
                 }
@@ -197,7 +202,14 @@ impl Worker {
         };
         let meter = &*self.served.meter;
         let running = meter.start();
-        let listener = address.topic.as_ref().filter(|_| address.takes_control);
+        let outlet = request.context.outlet().cloned();
+        let listener = address
+            .topic
+            .as_ref()
+            .filter(|_| address.takes_control && outlet.is_none());
+        if outlet.is_some() && !Box::pin(self.hear_caller()).await {
+            return Done::Requeue;
+        }
         let answer = match self.run(request, limits, listener, delivery).await {
             Run::Answered(answer) => {
                 meter.answered(received.elapsed(), &answer);
@@ -218,12 +230,18 @@ impl Worker {
             Run::CutOff => {
                 meter.cut_off.increment();
                 telemetry::unanswered(&self.served.uri, "cut_off");
-                return Done::Requeue;
+                return match outlet {
+                    Some(outlet) => Box::pin(outlet.cut_off(&self.session)).await,
+                    None => Done::Requeue,
+                };
             }
         };
         drop(running);
         drop(cancel_on_return);
-        reply_to(address, answer)
+        match outlet {
+            Some(outlet) => Box::pin(outlet.finish(&self.session, answer)).await,
+            None => reply_to(address, answer),
+        }
     }
 
     fn refuse(&self, address: ReplyAddress, reason: &str) -> Done {
@@ -303,6 +321,7 @@ impl Worker {
             return Accepted::Nothing;
         }
         let responder = invocation.headers.get(RESPONDER);
+        let outlet = self.outlet(&invocation, delivery);
         let address = ReplyAddress {
             responder: responder.map(|_| self.serving.instance.id),
             forward: forward.map(|forward| forward.until(deadline)),
@@ -318,6 +337,8 @@ impl Worker {
             .served
             .timeout
             .and_then(|timeout| received.checked_add(timeout));
+        // The caller of a stream waits for as long as it is alive.
+        let deadline = deadline.filter(|_| outlet.is_none());
         let limits = Limits { deadline, limit };
         let cancellation = CancellationToken::new();
         let inherited = Inherited {
@@ -338,10 +359,29 @@ impl Worker {
                     headers: invocation.headers,
                     attempt: delivery.attempts,
                     inherited,
+                    outlet,
                 }),
                 payload: invocation.payload,
             },
         })
+    }
+
+    /// The way out for items, where the caller asks for a stream and gets one.
+    fn outlet(&self, invocation: &Invocation, delivery: &Delivery) -> Option<Arc<Outlet>> {
+        if !self.served.streaming {
+            return None;
+        }
+        let asked = Asked::of(invocation)?;
+        Some(Arc::new(Outlet::new(asked, &self.session, delivery)))
+    }
+
+    /// Has the session hear what callers of streams say; `false` when it cannot.
+    async fn hear_caller(&self) -> bool {
+        let heard = self.session.hear_callers().await;
+        if let Err(error) = &heard {
+            tracing::warn!(procedure = %self.served.uri, %error, "cannot hear the callers of streams");
+        }
+        heard.is_ok()
     }
 }
 

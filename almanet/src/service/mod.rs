@@ -20,6 +20,7 @@ mod schema_topics;
 mod serve;
 mod serving;
 mod start;
+mod stream;
 mod turn;
 
 pub use builder::Service;
@@ -30,3 +31,4 @@ pub use handle::ServiceHandle;
 pub use probe::{ObjectSchema, Probe, Unknown};
 pub use procedure::{Handler, NoPayload, Outcome, Procedure, ProcedureOptions, Request};
 pub use schema::{ErrorSchema, Schemas};
+pub use stream::{infallible_items, items_of, send_items};

@@ -82,6 +82,8 @@ pub struct ProcedureOptions {
     pub tags: Vec<String>,
     /// Whether listings leave the procedure out.
     pub hidden: bool,
+    /// Whether it answers with a stream.
+    pub streaming: bool,
 }
 
 impl Default for ProcedureOptions {
@@ -100,6 +102,7 @@ impl Default for ProcedureOptions {
             idempotent: false,
             tags: Vec::new(),
             hidden: false,
+            streaming: false,
         }
     }
 }
@@ -149,12 +152,23 @@ impl Procedure {
                 )))),
             }
         });
+        Self::handled(uri, BoxCloneSyncService::new(handler))
+    }
+
+    fn handled(uri: impl AsRef<str>, handler: Handler) -> Self {
         Self {
             uri: Uri::new(uri),
-            handler: BoxCloneSyncService::new(handler),
+            handler,
             options: ProcedureOptions::default(),
             schemas: Schemas::default,
         }
+    }
+
+    /// A procedure whose handler answers with a stream.
+    pub(super) fn streamed(uri: impl AsRef<str>, handler: Handler) -> Self {
+        let mut procedure = Self::handled(uri, handler);
+        procedure.options.streaming = true;
+        procedure
     }
 
     /// The name of the procedure.

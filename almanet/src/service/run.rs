@@ -82,8 +82,17 @@ impl Worker {
         let begun = Instant::now();
         let touch_every = delivery.message_timeout / 3;
         let mut touch_at = begun + touch_every;
-        let mut announce_at = listener.map(|_| begun + ANNOUNCED_AFTER);
-        let mut announced = None;
+        let outlet = context.outlet();
+        let mut announce_at = match outlet {
+            Some(outlet) => Some(begun + outlet.first_sign()),
+            None => listener.map(|_| begun + ANNOUNCED_AFTER),
+        };
+        let enter = || {
+            let cancelled = context.cancellation().clone();
+            self.session
+                .enter_running(context.call_id(), context.caller_id(), cancelled)
+        };
+        let mut announced = outlet.map(|_| enter());
         loop {
             let wake_at = [limits.until(), announce_at].into_iter().flatten().min();
             let wake_at = wake_at.map_or(touch_at, |wake_at| wake_at.min(touch_at));
@@ -108,14 +117,19 @@ impl Worker {
                 let _ = delivery.touch();
                 touch_at += touch_every;
             }
+            if let Some(outlet) = outlet
+                && announce_at.is_some_and(|announce_at| announce_at <= now)
+            {
+                if outlet.is_unread(now) {
+                    return Run::Cancelled;
+                }
+                outlet.say_alive(&self.session);
+                announce_at = Some(now + outlet.pause());
+            }
             if let Some(listener) = listener
                 && announce_at.is_some_and(|announce_at| announce_at <= now)
             {
-                announced.get_or_insert_with(|| {
-                    let cancelled = context.cancellation().clone();
-                    self.session
-                        .enter_running(context.call_id(), context.caller_id(), cancelled)
-                });
+                announced.get_or_insert_with(enter);
                 self.session.announce(context.call_id(), listener, &delivery.node);
                 // Again with every touch: the caller may have missed it, or its cancel may have been lost.
                 announce_at = Some(touch_at);
@@ -127,8 +141,8 @@ impl Worker {
     fn answer(&self, request: Request) -> impl Future<Output = Answer> {
         let handler = self.served.handler.clone();
         match request.context.headers().get(IDEMPOTENCY_KEY) {
-            None => Either::Left(telemetry::run(handler, request)),
-            Some(key) => {
+            // Of a stream only the end could be remembered.
+            Some(key) if request.context.outlet().is_none() => {
                 let (key, payload) = (key.to_owned(), request.payload.clone());
                 // Boxed, so that calls without a key carry none of it.
                 Either::Right(Box::pin(async move {
@@ -138,6 +152,7 @@ impl Worker {
                     self.memory.answer(&key, &payload, replayed, running).await
                 }))
             }
+            _ => Either::Left(telemetry::run(handler, request)),
         }
     }
 

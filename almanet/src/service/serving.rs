@@ -128,6 +128,7 @@ impl Shown {
             timeout_ms: options.timeout.map(millis),
             concurrency: options.concurrency as u64,
             idempotent: options.idempotent,
+            streaming: options.streaming,
         }
     }
 }

@@ -159,6 +159,7 @@ fn check(procedures: Vec<Procedure>) -> Result<Checked, StartError> {
             queue,
             queue_time,
             remember,
+            streaming,
             ..
         } = options;
         let meter = Arc::new(Meter::new());
@@ -183,6 +184,7 @@ fn check(procedures: Vec<Procedure>) -> Result<Checked, StartError> {
                 handler,
                 timeout,
                 queue_time,
+                streaming,
                 meter,
             },
             options,

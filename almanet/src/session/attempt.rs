@@ -191,7 +191,7 @@ impl Request {
     }
 
     /// The body of the message. It is written once: what it is made of is given away.
-    fn take_body(&mut self, id: Id) -> Result<Bytes, Failed> {
+    pub(super) fn take_body(&mut self, id: Id) -> Result<Bytes, Failed> {
         let codec = self.payload.codec();
         let payload = mem::replace(&mut self.payload, Payload::from_bytes(codec, Bytes::new()));
         let mut invocation = Invocation::new(self.session.id(), payload);

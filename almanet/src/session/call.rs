@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     error::{
-        CallError, INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, RemoteError, RpcError,
-        TIMEOUT,
+        CallError, INTERNAL_ERROR, INTERRUPTED, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, RemoteError,
+        RpcError, STREAM_ONLY, TIMEOUT,
     },
     telemetry::CallSpan,
     uri::{InvalidUri, Uri},
@@ -218,7 +218,7 @@ impl<T, E: RpcError> Call<T, E> {
 }
 
 /// When a call is sent again.
-struct Again {
+pub(super) struct Again {
     policy: Retry,
     idempotent: bool,
 }
@@ -275,7 +275,7 @@ fn outcome<T, E: RpcError>(
 }
 
 /// Whether the error tells that the procedure is not well, which is what its circuit counts.
-fn is_failure<E: RpcError>(error: &CallError<E>) -> bool {
+pub(super) fn is_failure<E: RpcError>(error: &CallError<E>) -> bool {
     matches!(
         error,
         CallError::Timeout { .. }
@@ -298,6 +298,11 @@ pub(super) fn raised<E: RpcError>(procedure: Uri, error: RemoteError, started: I
             reason: sentence(&error),
         },
         INTERNAL_ERROR => CallError::Internal { procedure },
+        STREAM_ONLY => CallError::StreamOnly { procedure },
+        INTERRUPTED => CallError::Interrupted {
+            procedure,
+            reason: sentence(&error),
+        },
         OVERLOADED => CallError::Overloaded {
             procedure,
             reason: sentence(&error),

@@ -12,11 +12,12 @@ use super::{
     pending::PendingCalls,
     running::RunningCalls,
     shared::Shared,
+    stream::Streams,
 };
 use crate::{
     id::Id,
     transport::{Arrival, Delivery, SubscribeError, SubscribeOptions, Subscription},
-    wire::{Control, ControlKind, Reply},
+    wire::{Control, ControlKind, Reply, StreamMessage},
 };
 
 /// Replies are small and answered at once, so many may be on their way.
@@ -45,6 +46,7 @@ impl Inbox {
             session_id: session.id,
             pending: Arc::clone(&session.pending),
             gatherings: Arc::clone(&session.gatherings),
+            streams: Arc::clone(&session.streams),
             running: Arc::clone(&session.running),
             clocks: Arc::clone(&session.clocks),
             outbox: outbox.clone(),
@@ -69,6 +71,7 @@ struct Receiver {
     session_id: Id,
     pending: Arc<PendingCalls>,
     gatherings: Arc<Gatherings>,
+    streams: Arc<Streams>,
     running: Arc<RunningCalls>,
     clocks: Arc<Clocks>,
     outbox: Outbox,
@@ -84,7 +87,10 @@ impl Receiver {
             };
             match arrival {
                 Some(Arrival::Message(delivery)) => self.hand_over(delivery),
-                Some(Arrival::NodeLost(node)) => self.pending.node_lost(&node),
+                Some(Arrival::NodeLost(node)) => {
+                    self.pending.node_lost(&node);
+                    self.streams.node_lost(&node);
+                }
                 None => return,
             }
         }
@@ -92,15 +98,20 @@ impl Receiver {
     }
 
     fn hand_over(&self, delivery: Delivery) {
-        let understood = if Control::sniff(&delivery.body) {
+        let understood = if !Control::sniff(&delivery.body) {
+            Reply::decode(&delivery.body).map(|reply| self.complete(reply))
+        } else if let Some(message) = StreamMessage::decode(&delivery.body) {
+            message.map(|message| {
+                self.streams
+                    .heed(message, self.session_id, &delivery.node, &self.outbox);
+            })
+        } else {
             Control::decode(&delivery.body).map(|control| match control {
                 Some(control) => self.heed(control, &delivery),
                 None => {
                     tracing::debug!(node = %delivery.node, "passed over a control message of a later version")
                 }
             })
-        } else {
-            Reply::decode(&delivery.body).map(|reply| self.complete(reply))
         };
         if let Err(error) = understood {
             tracing::warn!(node = %delivery.node, message = %delivery.id, %error, "dropped what is no reply: is the callee of another version?");
@@ -112,6 +123,7 @@ impl Receiver {
     fn complete(&self, reply: Reply) {
         let call = reply.call_id;
         if let Some(reply) = self.gatherings.take(reply)
+            && let Some(reply) = self.streams.take(reply)
             && !self.pending.complete(reply)
         {
             tracing::debug!(%call, "a reply came that no call waits for: it is late, or a duplicate");

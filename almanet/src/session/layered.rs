@@ -15,7 +15,13 @@ use tower::{
     BoxError, Layer, Service, ServiceExt, load_shed, service_fn, timeout, util::BoxCloneSyncService,
 };
 
-use super::{call::Call, multicall::Scatter, one_way::OneWay, shared::Session};
+use super::{
+    call::Call,
+    multicall::Scatter,
+    one_way::OneWay,
+    shared::Session,
+    stream::{Opening, Reading},
+};
 use crate::{
     error::{CallError, RemoteError, RpcError},
     uri::Uri,
@@ -56,6 +62,8 @@ pub(super) enum Way {
     Send(Box<OneWay>),
     /// That many will answer it.
     Scatter(Scatter),
+    /// A stream, which is left there.
+    Open(Opening),
 }
 
 impl OutgoingCall {
@@ -98,6 +106,8 @@ impl OutgoingCall {
         settings.request.payload = payload;
         settings.request.headers = headers;
         settings.request.timeout = match deadline {
+            // It bounds the silence of a stream, and not the time for all of it.
+            _ if matches!(way, Way::Open(_)) => timeout,
             Some(deadline) => timeout.min(deadline.saturating_duration_since(Instant::now())),
             None => timeout,
         };
@@ -105,6 +115,7 @@ impl OutgoingCall {
             Way::Exchange => return settings.run(|payload| Ok(payload.clone()))?.await,
             Way::Send(way) => way.publish(settings).await?,
             Way::Scatter(scatter) => scatter.publish(settings).await?,
+            Way::Open(opening) => Box::pin(opening.open(settings)).await?,
         }
         Payload::encode(codec, &()).map_err(|source| CallError::Encode { procedure, source })
     }
@@ -181,6 +192,21 @@ where
                 .map_err(|source| CallError::Decode { procedure, source }),
             Err(error) => Err(error.typed(procedure)),
         }
+    }
+
+    /// Opens a stream through the layers of its session.
+    pub(super) async fn stream_layered(self, credit: u32) -> Result<Reading, CallError<E>> {
+        let limits = Limits::of(&self, Instant::now())?;
+        let caller = self.request.session.caller.clone();
+        let opening = Opening::new(credit);
+        let call = OutgoingCall::new(self, Way::Open(opening.clone()), limits.started)?;
+        let opened = limits.bound(pass(caller, call)).await;
+        let procedure = limits.procedure;
+        if let Err(error) = opened {
+            return Err(error.typed(procedure));
+        }
+        // A layer may have answered by itself.
+        opening.opened().ok_or(CallError::NotAStream { procedure })
     }
 }
 

@@ -28,6 +28,7 @@ impl Session {
 
         shared.pending.close();
         shared.gatherings.close();
+        shared.streams.close(shared.id, shared.inbox.get());
         shared.left.cancel();
         shared.tasks.close();
         shared.tasks.wait().await;

@@ -20,6 +20,7 @@ mod publish;
 mod retry;
 mod running;
 mod shared;
+mod stream;
 
 pub use builder::SessionBuilder;
 pub use call::Call;
@@ -36,3 +37,5 @@ pub use one_way::OneWayCall;
 pub(crate) use publish::Manner;
 pub use retry::{Retry, RetryBudget};
 pub use shared::Session;
+pub(crate) use stream::{Granted, StreamRun};
+pub use stream::{ResponseStream, StreamCall};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use almanet_nsq::TopicName;
+use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use super::{inbox, shared::Shared};
 use crate::{
     id::Id,
     transport::{Publication, Transport},
-    wire::{Control, ControlKind},
+    wire::{Control, ControlKind, EncodeError, StreamCredit, StreamItems},
 };
 
 /// How many messages may wait to be sent. One that finds no room is not sent: an instance says again and again that it
@@ -31,8 +32,26 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     to: Receiver,
-    control: Control,
+    said: Said,
     node: Arc<str>,
+}
+
+/// What a message says.
+#[derive(Debug)]
+enum Said {
+    Control(Control),
+    Credit(StreamCredit),
+    Alive(Box<StreamItems>),
+}
+
+impl Said {
+    fn encode(&self) -> Result<Bytes, EncodeError> {
+        match self {
+            Self::Control(control) => control.encode(),
+            Self::Credit(credit) => credit.encode(),
+            Self::Alive(alive) => alive.encode(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -46,7 +65,7 @@ impl Outgoing {
     pub(super) fn running(call_id: Id, instance: Id, topic: TopicName, node: &Arc<str>) -> Self {
         Self {
             to: Receiver::Topic(topic),
-            control: Control::new(ControlKind::Running, call_id, instance),
+            said: Said::Control(Control::new(ControlKind::Running, call_id, instance)),
             node: Arc::clone(node),
         }
     }
@@ -55,7 +74,25 @@ impl Outgoing {
     pub(super) fn cancel(call_id: Id, caller: Id, instance: Id, node: &Arc<str>) -> Self {
         Self {
             to: Receiver::Session(instance),
-            control: Control::new(ControlKind::Cancel, call_id, caller),
+            said: Said::Control(Control::new(ControlKind::Cancel, call_id, caller)),
+            node: Arc::clone(node),
+        }
+    }
+
+    /// Tells `instance` what the caller lets it send.
+    pub(super) fn credit(credit: StreamCredit, instance: Id, node: &Arc<str>) -> Self {
+        Self {
+            to: Receiver::Session(instance),
+            said: Said::Credit(credit),
+            node: Arc::clone(node),
+        }
+    }
+
+    /// Tells the caller that listens on `topic` that its stream is alive.
+    pub(super) fn alive(alive: StreamItems, topic: TopicName, node: &Arc<str>) -> Self {
+        Self {
+            to: Receiver::Topic(topic),
+            said: Said::Alive(Box::new(alive)),
             node: Arc::clone(node),
         }
     }
@@ -65,7 +102,7 @@ impl Outgoing {
             Receiver::Topic(topic) => topic,
             Receiver::Session(session) => inbox::topic(session).ok()?,
         };
-        let body = self.control.encode().ok()?;
+        let body = self.said.encode().ok()?;
         Some(Publication::new(topic, body).through(self.node))
     }
 }

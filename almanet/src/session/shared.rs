@@ -29,6 +29,7 @@ use super::{
     pending::PendingCalls,
     retry::Budget,
     running::RunningCalls,
+    stream::Streams,
 };
 use crate::{
     error::ConnectError,
@@ -82,6 +83,8 @@ pub(super) struct Shared {
     pub(super) inbox: OnceCell<Inbox>,
     /// What was sent to many, and has its answers collected.
     pub(super) gatherings: Arc<Gatherings>,
+    /// The streams that are read and sent.
+    pub(super) streams: Arc<Streams>,
     /// Answers those who ask what the services are.
     pub(super) control: Control,
     /// Topics of dead letters whose channel this session has seen to.
@@ -125,6 +128,7 @@ impl Shared {
             circuits,
             inbox: OnceCell::new(),
             gatherings: Arc::default(),
+            streams: Arc::default(),
             control: Control::default(),
             dead_letter_topics: Mutex::default(),
             services: TaskTracker::new(),

@@ -9,8 +9,8 @@ use tracing::{Instrument, Span, field::Empty};
 use super::context::TraceContext;
 use crate::{
     error::{
-        CallError, INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, RemoteError, RpcError,
-        TIMEOUT,
+        CallError, INTERNAL_ERROR, INTERRUPTED, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, RemoteError,
+        RpcError, STREAM_ONLY, TIMEOUT,
     },
     service::{Handler, Request},
     wire::{Headers, Payload},
@@ -58,6 +58,11 @@ impl CallSpan {
         context.write_to(headers);
         record_trace(&span, &context);
         Self(Watched::new(span))
+    }
+
+    /// Notes how what the call is about has ended, where that takes longer than the call.
+    pub(crate) fn ended(self, outcome: &str) {
+        self.0.ended(outcome);
     }
 
     /// Runs the call in the span, and notes how it ends.
@@ -212,6 +217,8 @@ impl<E: std::error::Error> CallError<E> {
             Self::Internal { .. } => "internal",
             Self::Timeout { .. } => "timeout",
             Self::Overloaded { .. } => "overloaded",
+            Self::StreamOnly { .. } | Self::NotAStream { .. } => "invalid_call",
+            Self::Interrupted { .. } => "interrupted",
             Self::Layer { .. } => "layer",
             Self::Disconnected { .. } => "disconnected",
             Self::Cancelled { .. } => "cancelled",
@@ -235,6 +242,8 @@ impl RemoteError {
             INTERNAL_ERROR => "internal",
             TIMEOUT => "timeout",
             OVERLOADED => "overloaded",
+            STREAM_ONLY => "invalid_call",
+            INTERRUPTED => "interrupted",
             _ => "error",
         }
     }

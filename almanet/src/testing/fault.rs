@@ -97,7 +97,7 @@ impl Fault {
         self
     }
 
-    /// Only replies.
+    /// Only replies, and the items of streams.
     pub fn of_replies(mut self) -> Self {
         self.target = Target::Replies;
         self

@@ -17,7 +17,7 @@ use crate::{
         Acknowledge, AnswerError, ChannelName, Delivery, Publication, PublishError, Source, SubscribeError,
         SubscribeOptions, Subscription, TopicName, TopicsError, Transport,
     },
-    wire::Control,
+    wire::{Control, StreamItems},
 };
 
 /// Another transport, with [`Faults`].
@@ -40,8 +40,9 @@ impl<T: Transport> Transport for Faulty<T> {
     }
 
     async fn publish_and_locate(&self, publication: Publication) -> Result<Option<Arc<str>>, PublishError> {
-        // What sessions say of calls that run is no message of the test's, so nothing happens to it.
-        let spared = publication.bodies.iter().all(|body| Control::sniff(body));
+        // What sessions say of calls that run is no message of the test's, so nothing happens to it. Items are.
+        let is_control = |body: &Bytes| Control::sniff(body) && !StreamItems::sniff(body);
+        let spared = publication.bodies.iter().all(is_control);
         let kind = if spared {
             None
         } else {

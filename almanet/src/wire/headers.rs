@@ -13,6 +13,9 @@ pub(crate) const ERRORS_TO: &str = "almanet-errors-to";
 /// The header by which a call asks who answers it, with any value.
 pub(crate) const RESPONDER: &str = "almanet-responder";
 
+/// The header by which a call asks for a stream: how many items may be sent before the caller grants more.
+pub(crate) const STREAM_CREDIT: &str = "stream-credit";
+
 /// Names and values that travel beside a payload, for what concerns every call alike: traces, tenants, tokens.
 ///
 /// Names are compared as they are, case included.

@@ -1,9 +1,11 @@
 //! What sessions and services say to each other.
 
-use almanet::{Codec, Id, Invocation, Payload, RemoteError, Reply};
+use almanet::{
+    Codec, Control, Id, Invocation, Payload, RemoteError, Reply, StreamCredit, StreamEnd, StreamItems,
+};
 use bytes::Bytes;
 
-/// Invocations and replies: what was read once, written and read again, is the same. Payloads decode or say why not.
+/// Invocations, replies, and what is said of streams: what was read once, written and read again, is the same. Payloads decode or say why not.
 pub fn envelope(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
     if let Ok(invocation) = Invocation::decode(&body) {
@@ -19,6 +21,17 @@ pub fn envelope(data: &[u8]) {
         if let Ok(payload) = &reply.outcome {
             values(payload);
         }
+    }
+    if let Ok(items) = StreamItems::decode(&body) {
+        let again = items.encode().expect("what was read can be written");
+        assert_eq!(StreamItems::decode(&again), Ok(items));
+    }
+    if let Ok(credit) = StreamCredit::decode(&body) {
+        let again = credit.encode().expect("what was read can be written");
+        assert_eq!(StreamCredit::decode(&again), Ok(credit));
+    }
+    if Control::decode(&body).is_ok() {
+        let _ = Control::sniff(data);
     }
     for codec in [Codec::MessagePack, Codec::Json] {
         values(&Payload::from_bytes(codec, body.clone()));
@@ -48,5 +61,12 @@ pub(crate) fn envelope_seeds() -> Vec<Vec<u8>> {
         }
         seeds.push(payload.bytes().to_vec());
     }
+    let mut items = StreamItems::new(Id::random(), Id::random(), Id::random());
+    items.items = vec![Bytes::from_static(b"\x07")];
+    seeds.push(items.encode().expect("a message").to_vec());
+    items.end = Some(StreamEnd::new(Ok(())));
+    seeds.push(items.encode().expect("a message").to_vec());
+    let credit = StreamCredit::new(items.call_id, items.session_id, items.run, Some(128));
+    seeds.push(credit.encode().expect("a message").to_vec());
     seeds
 }
