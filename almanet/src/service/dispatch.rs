@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use almanet_nsq::TopicName;
+use futures_util::future::BoxFuture;
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep},
@@ -119,20 +120,8 @@ impl Worker {
                     // Boxed, so that calls that run at once carry none of it.
                     waits => Box::pin(worker.wait(&delivery, waits)).await,
                 };
-                match done {
-                    Done::Finish => finish(delivery),
-                    Done::Reply(topic, reply) => worker.reply(delivery, topic, reply).await,
-                    // Boxed, so that calls with a reply carry none of it.
-                    Done::Forward(forward, answer) => {
-                        Box::pin(worker.forward(delivery, forward, answer)).await;
-                    }
-                    Done::Later => {
-                        // When the connection is gone the broker delivers the message again anyway.
-                        let _ = delivery.requeue(LATER);
-                    }
-                    Done::End(topic, end) => Box::pin(worker.end_stream(delivery, topic, *end)).await,
-                    // Dropped unanswered, the message goes back to the broker at once.
-                    Done::Requeue => drop(delivery),
+                if let Some(rest) = worker.conclude(delivery, done) {
+                    rest.await;
                 }
             });
         }
@@ -255,23 +244,51 @@ impl Worker {
         reply_to(address, Err(refusal))
     }
 
-    /// Answers the caller, and finishes the message if that went well.
-    async fn reply(&self, delivery: Delivery, topic: TopicName, reply: Reply) {
+    /// Does with the message what is to be done; what takes time is returned, boxed, so that most calls carry none of it.
+    fn conclude(self: Arc<Self>, delivery: Delivery, done: Done) -> Option<BoxFuture<'static, ()>> {
+        match done {
+            Done::Finish => finish(delivery),
+            Done::Reply(topic, reply) => return self.reply(delivery, topic, reply),
+            Done::Forward(forward, answer) => {
+                return Some(Box::pin(
+                    async move { self.forward(delivery, forward, answer).await },
+                ));
+            }
+            Done::End(topic, end) => {
+                return Some(Box::pin(
+                    async move { self.end_stream(delivery, topic, *end).await },
+                ));
+            }
+            Done::Later => {
+                // When the connection is gone the broker delivers the message again anyway.
+                let _ = delivery.requeue(LATER);
+            }
+            // Dropped unanswered, the message goes back to the broker at once.
+            Done::Requeue => drop(delivery),
+        }
+        None
+    }
+
+    /// Answers the caller, and finishes the message if that went well. What is returned is still to be done.
+    fn reply(
+        self: Arc<Self>,
+        delivery: Delivery,
+        topic: TopicName,
+        reply: Reply,
+    ) -> Option<BoxFuture<'static, ()>> {
         let delivery = match reply.encode() {
-            Ok(body) => match delivery.publish_and_finish(&topic, body) {
-                Ok(()) => return,
-                Err(delivery) => delivery,
-            },
+            Ok(body) => delivery.publish_and_finish(&topic, body).err()?,
             Err(_) => delivery,
         };
-        let call = reply.call_id;
-        let sending = reply::send(
-            &**self.session.transport(),
-            topic,
-            Arc::clone(&delivery.node),
-            reply,
-        );
-        match Box::pin(sending).await {
+        Some(Box::pin(async move {
+            self.reply_confirmed(delivery, topic, reply).await
+        }))
+    }
+
+    /// Answers the caller, and finishes the message when that is confirmed.
+    async fn reply_confirmed(&self, delivery: Delivery, topic: TopicName, reply: Reply) {
+        let (call, node) = (reply.call_id, Arc::clone(&delivery.node));
+        match reply::send(&**self.session.transport(), topic, node, reply).await {
             Ok(()) => finish(delivery),
             Err(error) => {
                 tracing::warn!(procedure = %self.served.uri, %call, %error, "could not answer a call: it will be run again");

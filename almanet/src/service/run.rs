@@ -1,6 +1,6 @@
 //! Runs a handler for as long as its answer is wanted.
 
-use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, pin::Pin, thread, time::Duration};
 
 use almanet_nsq::TopicName;
 use futures_util::{
@@ -9,7 +9,7 @@ use futures_util::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::{dispatch::Worker, memory::Answer, procedure::Request};
+use super::{context::Context, dispatch::Worker, memory::Answer, procedure::Request};
 use crate::{
     error::{INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, RemoteError, TIMEOUT},
     id::Id,
@@ -48,6 +48,14 @@ pub(super) enum Run {
     CutOff,
 }
 
+/// How the future of a handler ended.
+enum Ended {
+    Answered(thread::Result<Answer>),
+    /// The procedure's own time is up.
+    TooSlow,
+    Otherwise(Run),
+}
+
 impl Worker {
     /// Runs the handler up to the deadline, and keeps the message from being delivered to others meanwhile.
     ///
@@ -67,7 +75,7 @@ impl Worker {
         let handler = context.inherited().clone().pass_on(self.answer(request));
         let handler = AssertUnwindSafe(handler).catch_unwind();
         let mut handler = std::pin::pin!(handler);
-        let answered = |answer: std::thread::Result<Answer>| {
+        let answered = |answer: thread::Result<Answer>| {
             let answer =
                 answer.unwrap_or_else(|panic| Err(self.panicked(codec, context.call_id(), panic.as_ref())));
             Run::Answered(
@@ -75,10 +83,33 @@ impl Worker {
             )
         };
         // Most handlers that need no waiting end here, before there is a clock to be read or a timer to be made.
-        if let Some(answer) = poll_immediate(&mut handler).await {
-            return answered(answer);
+        let ended = match poll_immediate(&mut handler).await {
+            Some(answer) => Ended::Answered(answer),
+            // Boxed, so that the calls which end at once carry none of it.
+            None => Box::pin(self.wait_for(handler, &context, limits, listener, delivery)).await,
+        };
+        match ended {
+            Ended::Answered(answer) => answered(answer),
+            Ended::Otherwise(run) => run,
+            Ended::TooSlow => {
+                let reason = "the procedure took longer than its own limit";
+                Run::Answered(Err(RemoteError::sentence(codec, TIMEOUT, reason)))
+            }
         }
+    }
 
+    /// Waits for a handler that takes its time.
+    async fn wait_for<H>(
+        &self,
+        mut handler: Pin<&mut H>,
+        context: &Context,
+        limits: Limits,
+        listener: Option<&TopicName>,
+        delivery: &Delivery,
+    ) -> Ended
+    where
+        H: Future<Output = thread::Result<Answer>>,
+    {
         let begun = Instant::now();
         let touch_every = delivery.message_timeout / 3;
         let mut touch_at = begun + touch_every;
@@ -99,18 +130,17 @@ impl Worker {
             tokio::select! {
                 biased;
                 // Before the handler, whose own calls end then too: it shall not answer for that reason.
-                () = context.cancellation().cancelled(), if announced.is_some() => return Run::Cancelled,
-                answer = &mut handler => return answered(answer),
-                () = self.abort.cancelled() => return Run::CutOff,
+                () = context.cancellation().cancelled(), if announced.is_some() => return Ended::Otherwise(Run::Cancelled),
+                answer = &mut handler => return Ended::Answered(answer),
+                () = self.abort.cancelled() => return Ended::Otherwise(Run::CutOff),
                 () = sleep_until(wake_at) => {}
             }
             let now = Instant::now();
             if limits.deadline.is_some_and(|deadline| deadline <= now) {
-                return Run::TimedOut;
+                return Ended::Otherwise(Run::TimedOut);
             }
             if limits.limit.is_some_and(|limit| limit <= now) {
-                let reason = "the procedure took longer than its own limit";
-                return Run::Answered(Err(RemoteError::sentence(codec, TIMEOUT, reason)));
+                return Ended::TooSlow;
             }
             if touch_at <= now {
                 // When the connection is gone the broker delivers the message again, touched or not.
@@ -121,7 +151,7 @@ impl Worker {
                 && announce_at.is_some_and(|announce_at| announce_at <= now)
             {
                 if outlet.is_unread(now) {
-                    return Run::Cancelled;
+                    return Ended::Otherwise(Run::Cancelled);
                 }
                 outlet.say_alive(&self.session);
                 announce_at = Some(now + outlet.pause());

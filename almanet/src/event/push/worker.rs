@@ -3,7 +3,9 @@
 use std::{
     any::Any,
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::Arc,
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -48,6 +50,12 @@ pub(super) struct Worker {
     pub(super) grace: Duration,
 }
 
+/// How the run of a handler ended that was not cut off.
+enum Ended {
+    Handled(thread::Result<Result<(), Failure>>),
+    TooSlow(Duration),
+}
+
 impl Worker {
     /// Handles what arrives until it is stopped, then drains.
     pub(super) async fn run(
@@ -61,11 +69,7 @@ impl Worker {
             let Some(event) = self.entrance.admit(delivery) else {
                 continue;
             };
-            let (worker, abort) = (Arc::clone(&self), abort.clone());
-            running.spawn(async move {
-                worker.handle(event, &abort).await;
-                drop(permit);
-            });
+            running.spawn(Arc::clone(&self).handle(event, permit, abort.clone()));
         }
         self.drain(subscription, running, &abort).await;
         tracing::info!(topic = %self.topics, channel = %self.entrance.channel, "stopped");
@@ -108,54 +112,64 @@ impl Worker {
     }
 
     /// Handles one event and answers its message. Where it is dropped unanswered, it is delivered again at once.
-    async fn handle(&self, event: Incoming, abort: &CancellationToken) {
-        let id = event.delivery.id;
-        let max_deferral = self.session.max_deferral();
-        let attempt = match self.retry.place(event.attempts, id, max_deferral) {
-            Place::Run(attempt) => attempt,
-            Place::Wait(rest) => return event.defer(rest.min(max_deferral)),
-        };
-        let Some(topic) = self.topics.of_message(event.delivery.topic.as_deref()) else {
-            return;
-        };
-        let EventBody { headers, payload } = match &event.body {
-            Ok(body) => body.clone(),
-            Err(error) => {
-                let failure = Failure::undecodable(error);
-                return Box::pin(self.failed(event, &topic, attempt, &failure)).await;
+    ///
+    /// No async function, whose future would have room for each argument twice.
+    fn handle(
+        self: Arc<Self>,
+        event: Incoming,
+        permit: OwnedSemaphorePermit,
+        abort: CancellationToken,
+    ) -> impl Future<Output = ()> {
+        async move {
+            let _permit = permit;
+            let id = event.delivery.id;
+            let max_deferral = self.session.max_deferral();
+            let attempt = match self.retry.place(event.attempts, id, max_deferral) {
+                Place::Run(attempt) => attempt,
+                Place::Wait(rest) => return event.defer(rest.min(max_deferral)),
+            };
+            let Some(topic) = self.topics.of_message(event.delivery.topic.as_deref()) else {
+                return;
+            };
+            let EventBody { headers, payload } = match &event.body {
+                Ok(body) => body.clone(),
+                Err(error) => {
+                    let failure = Failure::undecodable(error);
+                    return Box::pin(self.failed(event, &topic, attempt, &failure)).await;
+                }
+            };
+            if attempt > self.max_attempts {
+                let failure = Failure::retry(
+                    "it was delivered more often than it may be handled: its consumers died with it, or could not put it aside",
+                );
+                return Box::pin(self.failed(event, &topic, self.max_attempts, &failure)).await;
             }
-        };
-        if attempt > self.max_attempts {
-            let failure = Failure::retry(
-                "it was delivered more often than it may be handled: its consumers died with it, or could not put it aside",
-            );
-            return Box::pin(self.failed(event, &topic, self.max_attempts, &failure)).await;
-        }
-        let cancellation = CancellationToken::new();
-        let cancel_on_return = cancellation.clone().drop_guard();
-        let published = SystemTime::UNIX_EPOCH.checked_add(published(&event.delivery));
-        let context = EventContext::new(context::Shared {
-            session: self.session.clone(),
-            topic: topic.clone(),
-            channel: self.entrance.channel.clone(),
-            #[cfg(feature = "metrics")]
-            channel_label: Arc::clone(&self.channel_label),
-            id,
-            node: Arc::clone(&event.delivery.node),
-            published: published.unwrap_or(SystemTime::UNIX_EPOCH),
-            headers,
-            attempt,
-            last_attempt: attempt >= self.max_attempts,
-            cancellation,
-        });
-        let outcome = self.attempt(context, payload, &event.delivery, abort).await;
-        drop(cancel_on_return);
-        match outcome {
-            // The service is cut off.
-            None => {}
-            Some(Ok(())) => answered(event.finish(Answered::Ok)),
-            // Boxed, so that events that fare well carry none of it.
-            Some(Err(failure)) => Box::pin(self.failed(event, &topic, attempt, &failure)).await,
+            let cancellation = CancellationToken::new();
+            let cancel_on_return = cancellation.clone().drop_guard();
+            let published = SystemTime::UNIX_EPOCH.checked_add(published(&event.delivery));
+            let context = EventContext::new(context::Shared {
+                session: self.session.clone(),
+                topic: topic.clone(),
+                channel: self.entrance.channel.clone(),
+                #[cfg(feature = "metrics")]
+                channel_label: Arc::clone(&self.channel_label),
+                id,
+                node: Arc::clone(&event.delivery.node),
+                published: published.unwrap_or(SystemTime::UNIX_EPOCH),
+                headers,
+                attempt,
+                last_attempt: attempt >= self.max_attempts,
+                cancellation,
+            });
+            let outcome = self.attempt(context, payload, &event.delivery, &abort).await;
+            drop(cancel_on_return);
+            match outcome {
+                // The service is cut off.
+                None => {}
+                Some(Ok(())) => answered(event.finish(Answered::Ok)),
+                // Boxed, so that events that fare well carry none of it.
+                Some(Err(failure)) => Box::pin(self.failed(event, &topic, attempt, &failure)).await,
+            }
         }
     }
 
@@ -175,13 +189,32 @@ impl Worker {
         };
         let running = AssertUnwindSafe(running).catch_unwind();
         let mut running = std::pin::pin!(running);
-        let ended = |outcome: std::thread::Result<_>| {
+        let ended = |outcome: thread::Result<Result<(), Failure>>| {
             Some(outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
         };
         // Most handlers that need no waiting end here, before there is a clock to be read or a timer to be made.
-        if let Some(outcome) = poll_immediate(&mut running).await {
-            return ended(outcome);
+        match poll_immediate(&mut running).await {
+            Some(outcome) => ended(outcome),
+            // Boxed, so that the events which are handled at once carry none of it.
+            None => match Box::pin(self.wait_for(running, delivery, abort)).await? {
+                Ended::Handled(outcome) => ended(outcome),
+                Ended::TooSlow(timeout) => Some(Err(Failure::retry(format_args!(
+                    "it took longer than {timeout:?}"
+                )))),
+            },
         }
+    }
+
+    /// Waits for a handler that takes its time; `None` when it is cut off.
+    async fn wait_for<H>(
+        &self,
+        mut running: Pin<&mut H>,
+        delivery: &Delivery,
+        abort: &CancellationToken,
+    ) -> Option<Ended>
+    where
+        H: Future<Output = thread::Result<Result<(), Failure>>>,
+    {
         let started = Instant::now();
         let ends_at = self.timeout.and_then(|timeout| started.checked_add(timeout));
         let touch_every = (delivery.message_timeout / 3).max(Duration::from_millis(1));
@@ -190,13 +223,13 @@ impl Worker {
             let wake_at = ends_at.map_or(touch_at, |ends_at| ends_at.min(touch_at));
             tokio::select! {
                 biased;
-                outcome = &mut running => return ended(outcome),
+                outcome = &mut running => return Some(Ended::Handled(outcome)),
                 () = abort.cancelled() => return None,
                 () = sleep_until(wake_at) => {
                     if let (Some(ends_at), Some(timeout)) = (ends_at, self.timeout)
                         && ends_at <= Instant::now()
                     {
-                        return Some(Err(Failure::retry(format_args!("it took longer than {timeout:?}"))));
+                        return Some(Ended::TooSlow(timeout));
                     }
                     // When the connection is gone the broker delivers the message again, touched or not.
                     let _ = delivery.touch();
