@@ -68,6 +68,7 @@ mod event;
 mod id;
 mod introspect;
 mod macros;
+mod runner;
 mod service;
 mod session;
 mod uri;

@@ -298,7 +298,9 @@ impl Producer {
         // Deadlines are kept for the whole queue, which has them in order. Only a publish that waited for room, or
         // that has a shorter term, has an earlier one than those before it, and looks after itself.
         let outcome = if is_late {
-            match timeout_at(deadline, receipt.settled()).await {
+            // Boxed, so that the others carry no timer.
+            let settled = Box::pin(timeout_at(deadline, receipt.settled())).await;
+            match settled {
                 Ok(outcome) => outcome,
                 Err(_) => receipt.give_up(no_answer(deadline.saturating_duration_since(begun))),
             }

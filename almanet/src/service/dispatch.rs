@@ -28,6 +28,7 @@ use super::{
 use crate::{
     error::{OVERLOADED, RemoteError},
     id::Id,
+    runner::Runner,
     session::{Inherited, Session, unix_nanos},
     telemetry,
     transport::{Delivery, Subscription},
@@ -111,10 +112,10 @@ pub(super) enum Done {
 impl Worker {
     /// Serves what arrives until it is stopped, then drains.
     pub(super) async fn serve(self: Arc<Self>, mut subscription: Subscription) {
-        let running = TaskTracker::new();
+        let mut runner = Runner::new();
         while let Some((delivery, turn)) = self.next(&mut subscription).await {
             let worker = Arc::clone(&self);
-            running.spawn(async move {
+            let call = async move {
                 let done = match turn {
                     Turn::Runs(permit) => worker.handle(&delivery, permit).await,
                     // Boxed, so that calls that run at once carry none of it.
@@ -123,9 +124,10 @@ impl Worker {
                 if let Some(rest) = worker.conclude(delivery, done) {
                     rest.await;
                 }
-            });
+            };
+            runner.run(call).await;
         }
-        self.drain(subscription, running).await;
+        self.drain(subscription, runner.into_tasks()).await;
         tracing::info!(procedure = %self.served.uri, "stopped");
     }
 
@@ -139,7 +141,6 @@ impl Worker {
 
     /// Closing requeues what was not started and waits for the answers of what runs.
     async fn drain(&self, subscription: Subscription, running: TaskTracker) {
-        running.close();
         let mut ended = std::pin::pin!(async {
             subscription.close().await;
             running.wait().await;

@@ -207,8 +207,8 @@ impl ProducerPool {
     ///
     /// As [`publish`](Self::publish).
     pub async fn publish_and_locate(&self, topic: &TopicName, body: Bytes) -> Result<Arc<str>, PublishError> {
-        self.submit(topic, Content::one(topic, body, self.limits())?)
-            .await
+        let content = Content::one(topic, body, self.limits())?;
+        self.submit(topic, &content).await
     }
 
     /// Publishes several messages to one node, all or none; resolves when its broker has taken them in.
@@ -221,9 +221,8 @@ impl ProducerPool {
     ///
     /// As [`publish`](Self::publish).
     pub async fn publish_many(&self, topic: &TopicName, bodies: Vec<Bytes>) -> Result<(), PublishError> {
-        self.submit(topic, Content::many(topic, bodies, self.limits())?)
-            .await
-            .map(drop)
+        let content = Content::many(topic, bodies, self.limits())?;
+        self.submit(topic, &content).await.map(drop)
     }
 
     /// Publishes one message that is delivered after `delay`, counted in whole milliseconds; resolves when a broker
@@ -245,7 +244,7 @@ impl ProducerPool {
         body: Bytes,
     ) -> Result<(), PublishError> {
         let content = Content::deferred(topic, delay, body, self.limits())?;
-        self.submit(topic, content).await.map(drop)
+        self.submit(topic, &content).await.map(drop)
     }
 
     /// Takes no further publishes, waits until each that is under way is confirmed or has failed, and closes the
@@ -271,7 +270,7 @@ impl ProducerPool {
         &self.shared.config.producer.connection
     }
 
-    async fn submit(&self, topic: &TopicName, content: Content) -> Result<Arc<str>, PublishError> {
+    async fn submit(&self, topic: &TopicName, content: &Content) -> Result<Arc<str>, PublishError> {
         let shared = &*self.shared;
         // Closing waits for whoever has this, so it is taken before the question whether that has begun.
         let _under_way = shared.publishes.token();
@@ -287,7 +286,7 @@ impl ProducerPool {
             term: Term::whole(shared.config.producer.publish_timeout),
             failed: Vec::new(),
         };
-        publishing.run(&content).await
+        publishing.run(content).await
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
         retry::{EventRetry, Place},
         topics::CheckedTopics,
     },
+    runner::Runner,
     session::Session,
     telemetry::{self, Answered},
     transport::{Delivery, Subscription},
@@ -64,14 +65,16 @@ impl Worker {
         stop: CancellationToken,
         abort: CancellationToken,
     ) {
-        let running = TaskTracker::new();
+        let mut runner = Runner::new();
         while let Some((delivery, permit)) = self.next(&mut subscription, &stop).await {
             let Some(event) = self.entrance.admit(delivery) else {
                 continue;
             };
-            running.spawn(Arc::clone(&self).handle(event, permit, abort.clone()));
+            runner
+                .run(Arc::clone(&self).handle(event, permit, abort.clone()))
+                .await;
         }
-        self.drain(subscription, running, &abort).await;
+        self.drain(subscription, runner.into_tasks(), &abort).await;
         tracing::info!(topic = %self.topics, channel = %self.entrance.channel, "stopped");
     }
 
@@ -92,7 +95,6 @@ impl Worker {
 
     /// Closing requeues what was not started and waits for the answers of what runs.
     async fn drain(&self, subscription: Subscription, running: TaskTracker, abort: &CancellationToken) {
-        running.close();
         let mut ended = std::pin::pin!(async {
             subscription.close().await;
             running.wait().await;
@@ -112,8 +114,10 @@ impl Worker {
     }
 
     /// Handles one event and answers its message. Where it is dropped unanswered, it is delivered again at once.
-    ///
-    /// No async function, whose future would have room for each argument twice.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an async function has room for each argument twice"
+    )]
     fn handle(
         self: Arc<Self>,
         event: Incoming,
