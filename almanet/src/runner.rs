@@ -11,14 +11,16 @@ use tokio_util::task::TaskTracker;
 
 /// What is over sooner than this is run where it came in: a task would cost about as much as the run.
 const QUICK: Duration = Duration::from_micros(20);
-/// How much longer than that runs may take, all together. A thread that has to wait for its processor looks slow too, but
+/// How much longer than that timed runs may take, all together. A thread that has to wait for its processor looks slow too, but
 /// not again and again.
 const TOLERANCE: Duration = Duration::from_millis(10);
+/// One run of so many is timed.
+const ONE_OF: u32 = 4;
 /// For how long everything has a task after that: at first, and at most.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(10);
-/// After so many runs without that, it is an exception again.
-const USUAL: u32 = 1000;
+/// After so many timed runs without that, it is an exception again.
+const USUAL: u32 = 250;
 
 /// Runs what comes in on one subscription.
 ///
@@ -33,8 +35,10 @@ pub(crate) struct Runner {
     in_tasks_until: Option<Instant>,
     /// For how long everything will have a task the next time.
     pause: Duration,
-    /// Runs since the last time.
+    /// Timed runs since the last time.
     runs: u32,
+    /// Runs since the last that was timed.
+    untimed: u32,
 }
 
 impl Runner {
@@ -45,19 +49,25 @@ impl Runner {
             in_tasks_until: None,
             pause: SHORTEST,
             runs: 0,
+            untimed: 0,
         }
     }
 
     /// Runs `run`, at least up to its first wait or as a task. A panic in it ends this run alone.
     pub(crate) async fn run(&mut self, run: impl Future<Output = ()> + Send + 'static) {
-        let begun = Instant::now();
-        if self.in_tasks_until.is_some_and(|until| begun < until) {
-            self.tasks.spawn(run);
-            return;
+        if let Some(until) = self.in_tasks_until {
+            if Instant::now() < until {
+                self.tasks.spawn(run);
+                return;
+            }
+            self.in_tasks_until = None;
         }
+        let begun = self.is_timed().then(Instant::now);
         let mut run = Box::pin(AssertUnwindSafe(run).catch_unwind());
         let ended = poll_immediate(&mut run).await;
-        self.took(begun, Instant::now());
+        if let Some(begun) = begun {
+            self.took(begun, Instant::now());
+        }
         match ended {
             None => {
                 self.tasks.spawn(run);
@@ -67,6 +77,12 @@ impl Runner {
         }
         // A subscription that always has a next message would let nothing else of this thread run.
         coop::consume_budget().await;
+    }
+
+    /// Whether the next run is one of those that are timed: reading the clock for each would be a cost of its own.
+    fn is_timed(&mut self) -> bool {
+        self.untimed = (self.untimed + 1) % ONE_OF;
+        self.untimed == 0
     }
 
     fn took(&mut self, begun: Instant, ended: Instant) {

@@ -132,10 +132,14 @@ impl Worker {
     }
 
     async fn next(&self, subscription: &mut Subscription) -> Option<(Delivery, Turn)> {
+        if self.stop.is_cancelled() {
+            return None;
+        }
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => None,
             next = self.room.next(subscription) => next,
+            // Last: waiting for it costs more than looking.
+            () = self.stop.cancelled() => None,
         }
     }
 

@@ -66,12 +66,14 @@ impl Worker {
         abort: CancellationToken,
     ) {
         let mut runner = Runner::new();
+        // A clone of the token itself would take a lock for each event.
+        let abort = Arc::new(abort);
         while let Some((delivery, permit)) = self.next(&mut subscription, &stop).await {
             let Some(event) = self.entrance.admit(delivery) else {
                 continue;
             };
             runner
-                .run(Arc::clone(&self).handle(event, permit, abort.clone()))
+                .run(Arc::clone(&self).handle(event, permit, Arc::clone(&abort)))
                 .await;
         }
         self.drain(subscription, runner.into_tasks(), &abort).await;
@@ -83,13 +85,17 @@ impl Worker {
         subscription: &mut Subscription,
         stop: &CancellationToken,
     ) -> Option<(Delivery, OwnedSemaphorePermit)> {
+        if stop.is_cancelled() {
+            return None;
+        }
         tokio::select! {
             biased;
-            () = stop.cancelled() => None,
             next = async {
                 let permit = Arc::clone(&self.concurrency).acquire_owned().await.ok()?;
                 Some((subscription.recv().await?, permit))
             } => next,
+            // Last: waiting for it costs more than looking.
+            () = stop.cancelled() => None,
         }
     }
 
@@ -122,7 +128,7 @@ impl Worker {
         self: Arc<Self>,
         event: Incoming,
         permit: OwnedSemaphorePermit,
-        abort: CancellationToken,
+        abort: Arc<CancellationToken>,
     ) -> impl Future<Output = ()> {
         async move {
             let _permit = permit;
