@@ -122,6 +122,22 @@ mod tests {
     }
 
     #[test]
+    fn those_who_once_ask_together_part_again() {
+        let mut further: Vec<Duration> = waits(MINUTE).skip(1).take(1000).collect();
+        further.sort();
+        // Of 36 seconds, each tenth has its share of a hundred, more or less.
+        let (shortest, tenth) = (next_wait(MINUTE, 0.0), MINUTE.mul_f64(2.0 * JITTER / 10.0));
+        for begin in (0..10).map(|number| shortest + tenth * number) {
+            let within = |wait: &&Duration| (begin..begin + tenth).contains(*wait);
+            let count = further.iter().filter(within).count();
+            assert!(
+                (40..200).contains(&count),
+                "{count} of 1000 within {tenth:?} of {begin:?}"
+            );
+        }
+    }
+
+    #[test]
     fn further_waits_differ_from_the_interval_by_thirty_percent_at_most() {
         let seconds = |chance| next_wait(MINUTE, chance).as_secs_f64();
         for (chance, expected) in [(0.0, 42.0), (0.5, 60.0), (1.0, 78.0)] {

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -194,12 +194,15 @@ async fn a_peer_that_falls_silent_is_left_after_two_heartbeats() {
     // Nothing happens but that time passes.
     tokio::time::pause();
     let begun = Instant::now();
-    let lost = loop {
-        match seen.try_next() {
-            Some(event) => break event,
-            None => sleep(Duration::from_millis(100)).await,
+    let looking = async {
+        loop {
+            match seen.try_next() {
+                Some(event) => return event,
+                None => sleep(Duration::from_millis(100)).await,
+            }
         }
     };
+    let lost = timeout(10 * INTERVAL, looking).await.unwrap();
     let after = begun.elapsed();
     tokio::time::resume();
     let ConnectionChange::Lost { cause } = lost.change else {

@@ -45,11 +45,14 @@ async fn messages_flow_while_permissions_expire(address: &str, auth: &AuthServer
     let (connection, mut seen) = authenticated();
     let producer = producer(address, connection.clone()).await.unwrap();
     let mut consumer = consumer(address, connection).await;
-    let asked = auth.asked();
-    while auth.asked() < asked + 2 {
-        soon(producer.publish(&topic("t"), body("x"))).await.unwrap();
-        soon(consumer.recv()).await.unwrap().finish().unwrap();
-    }
+    let renewed_twice = auth.asked() + 2;
+    let flowing = async {
+        while auth.asked() < renewed_twice {
+            producer.publish(&topic("t"), body("x")).await.unwrap();
+            consumer.recv().await.unwrap().finish().unwrap();
+        }
+    };
+    soon(flowing).await;
     while let Some(event) = seen.try_next() {
         let is_connected = matches!(event.change, ConnectionChange::Connected { .. });
         assert!(is_connected, "{event:?}");
@@ -72,12 +75,14 @@ async fn a_producer_outlives_the_refusal(address: &str, auth: &AuthServer) {
     let producer = producer(address, connection).await.unwrap();
     soon(producer.publish(&topic("t"), body("x"))).await.unwrap();
     auth.allow(false);
-    let error = loop {
-        match soon(producer.publish(&topic("t"), body("x"))).await {
-            Ok(()) => {}
-            Err(error) => break error,
+    let publishing = async {
+        loop {
+            if let Err(error) = producer.publish(&topic("t"), body("x")).await {
+                return error;
+            }
         }
     };
+    let error = soon(publishing).await;
     let PublishError::Refused { cause, .. } = &error else {
         panic!("{error:?} is not Refused");
     };
