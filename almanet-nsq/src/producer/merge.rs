@@ -5,7 +5,8 @@ use std::{collections::VecDeque, time::Duration};
 use almanet_nsq_proto::{Command, TopicName};
 use tokio::time::Instant;
 
-/// A larger message gains nothing from company, and a broker whose limit is below ours would refuse all of them.
+/// A larger message gains nothing from company, and a broker whose limit is below ours would refuse all of them
+/// first.
 const LARGEST: usize = 16 * 1024;
 /// The most messages that share one answer.
 const MOST: usize = 256;

@@ -1,13 +1,15 @@
 use std::time::Duration;
 
 use almanet_broker::{Broker, BrokerConfig};
-use almanet_nsq::{ErrorCode, Producer, ProducerPool, ProducerPoolConfig, PublishError, TopicName};
+use almanet_nsq::{
+    Consumer, ConsumerConfig, ErrorCode, Producer, ProducerPool, ProducerPoolConfig, PublishError, TopicName,
+};
 use almanet_nsq_proto::Command;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
 use crate::{
-    peer::{Peer, body, quick, soon, topic},
+    peer::{Peer, body, channel, quick, soon, topic},
     publishing::{config, connected},
 };
 
@@ -168,7 +170,8 @@ async fn a_message_that_only_the_broker_refuses_does_not_take_those_down_that_it
 
 #[tokio::test]
 async fn a_broker_with_smaller_limits_refuses_only_what_is_beyond_them() {
-    let limited = BrokerConfig::default().max_message_size(100);
+    const LIMIT: usize = 100;
+    let limited = BrokerConfig::default().max_message_size(LIMIT);
     let broker = Broker::start(limited).await.unwrap();
     let address = broker.tcp_addr().to_string();
     let orders = topic("orders");
@@ -186,12 +189,26 @@ async fn a_broker_with_smaller_limits_refuses_only_what_is_beyond_them() {
     .await;
     for outcomes in [alone, by_a_pool] {
         for (body, outcome) in bodies.iter().zip(outcomes) {
-            assert_eq!(
-                outcome.is_ok(),
-                body.len() <= 100,
-                "{} bytes: {outcome:?}",
-                body.len()
-            );
+            let is_small = body.len() <= LIMIT;
+            assert_eq!(outcome.is_ok(), is_small, "{} bytes: {outcome:?}", body.len());
         }
     }
+    // And each of the others is there once from either, however often it was sent.
+    let connecting = Consumer::connect([&address], orders, channel("c"), ConsumerConfig::default());
+    let mut consumer = soon(connecting).await.unwrap();
+    let mut expected: Vec<usize> = bodies
+        .iter()
+        .map(Bytes::len)
+        .filter(|size| *size <= LIMIT)
+        .collect();
+    expected.extend(expected.clone());
+    expected.sort_unstable();
+    let mut sizes = Vec::new();
+    while sizes.len() < expected.len() {
+        let delivery = soon(consumer.recv()).await.unwrap();
+        sizes.push(delivery.body().len());
+        delivery.finish().unwrap();
+    }
+    sizes.sort_unstable();
+    assert_eq!(sizes, expected);
 }
