@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader},
     process::{Child, Command, Stdio},
     thread,
 };
@@ -44,7 +44,7 @@ impl Nsqd {
             }
         };
         // What nobody reads would hold it up in the end.
-        thread::spawn(move || log.read_to_end(&mut Vec::new()));
+        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
         Some(Self {
             child,
             address,

@@ -3,7 +3,7 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::SocketAddr,
     process::{Child, Command, Stdio},
     thread,
@@ -69,7 +69,7 @@ impl Program {
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let address = listening(&mut log);
         // What nobody reads would hold it up in the end.
-        thread::spawn(move || log.read_to_end(&mut Vec::new()));
+        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
         Self {
             child,
             address,
@@ -115,7 +115,7 @@ async fn a_broker_for_another_test() {
     let Ok(address) = env::var(ADDRESS) else { return };
     let config = BrokerConfig::default().tcp_address(address.parse().unwrap());
     let broker = Broker::start(config).await.unwrap();
-    writeln!(std::io::stderr(), "{LISTENING}{}", broker.tcp_addr()).unwrap();
-    let until_the_end = || std::io::stdin().read_to_end(&mut Vec::new());
+    writeln!(io::stderr(), "{LISTENING}{}", broker.tcp_addr()).unwrap();
+    let until_the_end = || io::stdin().read_to_end(&mut Vec::new());
     tokio::task::spawn_blocking(until_the_end).await.unwrap().unwrap();
 }

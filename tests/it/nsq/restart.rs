@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use almanet::{Broker, BrokerConfig};
-use almanet_tests::proxy::{Cut, Proxy};
+use almanet_tests::{
+    proxy::{Cut, Proxy},
+    start_again,
+};
 
 use super::{MAX_IN_FLIGHT, consumer, lasting_address, load::Load, producer, program::Program, unique_topic};
 
@@ -15,7 +18,7 @@ async fn broker_at(address: SocketAddr) -> Broker {
 }
 
 async fn start(config: BrokerConfig, address: SocketAddr) -> Broker {
-    Broker::start(config.tcp_address(address))
+    start_again(&config.tcp_address(address))
         .await
         .expect("an embedded broker")
 }
