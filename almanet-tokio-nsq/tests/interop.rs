@@ -9,13 +9,17 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{convert::Infallible, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
 use almanet::{
     CallError, Context, Procedure, Service, ServiceHandle, Session,
     transport::{ChannelName, Publication, PublishError, SubscribeOptions, TopicName, Transport},
 };
-use almanet_tests::{TestBroker, unique};
+use almanet_tests::{
+    TestBroker,
+    proxy::{Cut, Proxy},
+    unique,
+};
 use almanet_tokio_nsq::{TokioNsqTransport, TokioNsqTransportConfig};
 use bytes::Bytes;
 
@@ -187,6 +191,79 @@ async fn several_messages_are_published_together_and_read_one_by_one() {
     bodies.sort_unstable();
     assert_eq!(bodies, ["0", "1", "2"]);
     subscription.close().await;
+    transport.close().await;
+}
+
+#[tokio::test]
+async fn one_transport_publishes_to_several_nodes_and_reads_all_of_them() {
+    // Of their own, so that there are two even where one nsqd is named.
+    let (one, two) = (TestBroker::embedded().await, TestBroker::embedded().await);
+    let addresses = [&one, &two].map(|broker| broker.address().to_owned());
+    let config = TokioNsqTransportConfig::default();
+    let transport = TokioNsqTransport::connect(addresses.clone(), config)
+        .await
+        .unwrap();
+    let topic = TopicName::new(unique("interop.nodes")).unwrap();
+    let channel = ChannelName::new("reader").unwrap();
+    let mut subscription = transport
+        .subscribe(&topic, &channel, SubscribeOptions::default())
+        .await
+        .unwrap();
+    for number in 0..10 {
+        let publication = Publication::new(topic.clone(), Bytes::from(number.to_string()));
+        transport.publish(publication).await.unwrap();
+    }
+    let (mut bodies, mut nodes) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..10 {
+        let delivery = subscription.recv().await.unwrap();
+        bodies.insert(delivery.body.clone());
+        nodes.insert(delivery.node.to_string());
+        delivery.finish().unwrap();
+    }
+    assert_eq!(
+        bodies,
+        (0..10).map(|number| Bytes::from(number.to_string())).collect()
+    );
+    assert_eq!(nodes, BTreeSet::from(addresses));
+    subscription.close().await;
+    transport.close().await;
+}
+
+#[tokio::test]
+async fn connections_that_were_cut_come_back_and_carry_messages_again() {
+    let broker = TestBroker::start().await;
+    let proxy = Proxy::to(broker.address()).await;
+    let config = TokioNsqTransportConfig::default().publish_timeout(Duration::from_secs(2));
+    let transport = TokioNsqTransport::connect([proxy.address()], config)
+        .await
+        .unwrap();
+    let topic = TopicName::new(unique("interop.cut")).unwrap();
+    let channel = ChannelName::new("reader").unwrap();
+    let mut subscription = transport
+        .subscribe(&topic, &channel, SubscribeOptions::default())
+        .await
+        .unwrap();
+    let before = Publication::new(topic.clone(), Bytes::from_static(b"before"));
+    transport.publish(before).await.unwrap();
+    let delivery = subscription.recv().await.unwrap();
+    assert_eq!(delivery.body, "before");
+    delivery.finish().unwrap();
+
+    let connections = proxy.counts().accepted;
+    proxy.cut(Cut::Reset);
+    proxy.accepted(2 * connections).await;
+    // What is published while the connection comes back can be lost, and its publisher is told.
+    let after = Publication::new(topic.clone(), Bytes::from_static(b"after"));
+    while let Err(error) = transport.publish(after.clone()).await {
+        assert!(!matches!(error, PublishError::Closed), "{error}");
+    }
+    // Where the answer to the first was cut off, it comes again.
+    let mut body = Bytes::new();
+    while body != "after" {
+        let delivery = subscription.recv().await.unwrap();
+        body = delivery.body.clone();
+        delivery.finish().unwrap();
+    }
     transport.close().await;
 }
 

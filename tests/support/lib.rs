@@ -4,10 +4,19 @@
 pub mod proxy;
 pub mod soak;
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use almanet::{Broker, BrokerConfig, Context, Procedure, Session, SessionBuilder};
+use almanet_broker::StartError;
+use tokio::task::yield_now;
 use uuid::Uuid;
+
+/// Much longer than a process takes to begin.
+const TAKEN_FOR: Duration = Duration::from_secs(10);
 
 /// The broker that a test runs against: the nsqd that `ALMANET_TEST_NSQD` names, else an embedded one of its own.
 #[derive(Debug)]
@@ -55,6 +64,32 @@ impl TestBroker {
             .connect()
             .await
             .expect("a session")
+    }
+}
+
+/// Starts a broker where another has just stopped, with its address or its data path.
+///
+/// For a moment both can still be taken: a process that a test starts meanwhile has a copy of all that is open here,
+/// until it becomes another program.
+///
+/// # Errors
+///
+/// As [`Broker::start`], when they are taken for longer than that moment.
+pub async fn start_again(config: &BrokerConfig) -> Result<Broker, StartError> {
+    let begun = Instant::now();
+    loop {
+        match Broker::start(config.clone()).await {
+            Err(error) if is_taken(&error) && begun.elapsed() < TAKEN_FOR => yield_now().await,
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_taken(error: &StartError) -> bool {
+    match error {
+        StartError::Listen { source, .. } => source.kind() == ErrorKind::AddrInUse,
+        StartError::DataPathInUse { .. } => true,
+        _ => false,
     }
 }
 

@@ -54,4 +54,23 @@ mod tests {
         backoff.reset();
         assert!(backoff.delay() <= millis(50));
     }
+
+    #[test]
+    fn delays_of_many_who_lost_the_same_broker_spread_over_half_of_the_time() {
+        let second = Duration::from_secs(1);
+        let mut delays: Vec<Duration> = (0..1000).map(|_| Backoff::new(second..=second).delay()).collect();
+        delays.sort();
+        // Of a thousand, each tenth of the half second has its share of a hundred, more or less.
+        for tenth in 0..10 {
+            let begin = second / 2 + second / 20 * tenth;
+            let within = delays
+                .iter()
+                .filter(|delay| (begin..begin + second / 20).contains(delay));
+            let count = within.count();
+            assert!(
+                (40..200).contains(&count),
+                "{count} of 1000 within 50 ms of {begin:?}"
+            );
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq_proto::{Command, Frame, FrameDecoder, FrameError, HEARTBEAT};
+use almanet_nsq_proto::{Command, Frame, FrameDecoder, FrameError, HEARTBEAT, Secret};
 use bytes::{Buf, BytesMut};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -24,8 +24,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     handshake::Established,
     lost::Lost,
+    repeated::without_secret,
     stream::{Sink, Source},
 };
+use crate::config::ConnectionConfig;
 
 /// How many bytes go into one write before the rest has to wait for the next.
 pub(crate) const BATCH_BYTES: usize = 256 * 1024;
@@ -76,9 +78,10 @@ pub(super) async fn drive(
     established: Established,
     outgoing: impl Outgoing,
     incoming: impl Incoming,
-    heartbeat_interval: Duration,
+    config: &ConnectionConfig,
     stop: &CancellationToken,
 ) -> Ended {
+    let heartbeat_interval = config.heartbeat_interval;
     let pulse = Arc::new(Pulse::default());
     let writer = Writer {
         sink: established.stream.sink,
@@ -93,6 +96,7 @@ pub(super) async fn drive(
         received: established.received,
         pulse: Arc::clone(&pulse),
         heartbeat_interval,
+        secret: config.auth_secret.clone(),
     };
 
     let mut writing = JoinSet::new();
@@ -113,6 +117,24 @@ pub(super) async fn drive(
         lost,
         written: pulse.written.load(Ordering::Acquire),
     }
+}
+
+/// Writes all that `outgoing` has to `sink`, as it would to a socket.
+#[cfg(test)]
+pub(crate) async fn write_out(
+    outgoing: impl Outgoing,
+    sink: impl tokio::io::AsyncWrite + Send + Unpin + 'static,
+) {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let writer = Writer {
+        sink: Sink::test(sink),
+        outgoing,
+        pulse: Arc::default(),
+        patience: LAST_WORDS,
+        stop,
+    };
+    writer.run().await;
 }
 
 /// What the two halves of a connection tell each other.
@@ -221,6 +243,8 @@ struct Reader {
     received: BytesMut,
     pulse: Arc<Pulse>,
     heartbeat_interval: Duration,
+    /// What the peer's words must not repeat.
+    secret: Option<Secret>,
 }
 
 impl Reader {
@@ -269,6 +293,9 @@ impl Reader {
             match self.decoder.decode(&mut self.received) {
                 Ok(None) => return Ok(()),
                 Ok(Some(Frame::Response(text))) if text == HEARTBEAT => self.pulse.beat(),
+                Ok(Some(Frame::Error(error))) => {
+                    frames.push(Frame::Error(without_secret(error, self.secret.as_ref())));
+                }
                 Ok(Some(frame)) => frames.push(frame),
                 Err(error @ FrameError::MessageTooLarge { .. }) => incoming.too_large(error)?,
                 Err(error) => return Err(Lost::Garbage(error)),

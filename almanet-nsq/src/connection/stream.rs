@@ -111,9 +111,25 @@ pub(super) struct Sink {
 }
 
 impl Sink {
+    /// Bytes as they are, to somewhere that is no socket.
+    #[cfg(test)]
+    pub(super) fn test(sink: impl AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self {
+            half: WriteHalf::Test(Box::new(sink)),
+            packer: None,
+        }
+    }
+
     /// Whether each byte that is written is a byte that was given, neither packed nor encrypted.
     pub(super) fn is_plain(&self) -> bool {
-        matches!(self.half, WriteHalf::Tcp(_)) && self.packer.is_none()
+        let is_encrypted = match self.half {
+            WriteHalf::Tcp(_) => false,
+            #[cfg(feature = "tls")]
+            WriteHalf::Tls(_) => true,
+            #[cfg(test)]
+            WriteHalf::Test(_) => false,
+        };
+        !is_encrypted && self.packer.is_none()
     }
 
     /// Puts the form in which `buffer` travels in its place; that is what [`write`](Self::write) takes.
@@ -151,6 +167,8 @@ impl Sink {
             WriteHalf::Tcp(half) => half,
             #[cfg(feature = "tls")]
             WriteHalf::Tls(half) => half,
+            #[cfg(test)]
+            WriteHalf::Test(half) => half,
         }
     }
 }
@@ -179,4 +197,6 @@ enum WriteHalf {
     Tcp(OwnedWriteHalf),
     #[cfg(feature = "tls")]
     Tls(tokio::io::WriteHalf<TlsStream<TcpStream>>),
+    #[cfg(test)]
+    Test(Box<dyn AsyncWrite + Send + Unpin>),
 }

@@ -127,9 +127,8 @@ async fn run(
         version: established.granted.version.clone(),
     });
     let since = Instant::now();
-    let heartbeat_interval = endpoint.config().heartbeat_interval;
     let (outgoing, incoming) = endpoint.open(&established);
-    let ended = drive(established, outgoing, incoming, heartbeat_interval, stop).await;
+    let ended = drive(established, outgoing, incoming, endpoint.config(), stop).await;
     endpoint.shut(&ended);
     (ended.lost, since.elapsed())
 }

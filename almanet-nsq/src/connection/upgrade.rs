@@ -2,9 +2,9 @@
 //!
 //! Source of the order: nsqd's `protocol_v2.go`. Each upgrade is confirmed by an `OK` in its new form.
 
-use almanet_nsq_proto::{Command, IdentifyResponse, ProtocolError, Secret};
+use almanet_nsq_proto::{Command, IdentifyResponse, Secret};
 
-use super::talk::Talk;
+use super::{repeated::without_secret, talk::Talk};
 use crate::{
     compression::Compression,
     config::ConnectionConfig,
@@ -96,14 +96,10 @@ impl Talk<'_> {
         match self.hear().await {
             // What the secret allows, which the broker checks itself with each command.
             Ok(_permissions) => Ok(()),
-            Err(ConnectError::Refused { address, mut cause }) => {
-                // nsqd does not repeat the secret. Whatever does must not bring it into a log.
-                let text = String::from_utf8_lossy(secret.reveal());
-                if cause.to_string().contains(&*text) {
-                    cause = ProtocolError::new(cause.code, "(its words repeat the secret)");
-                }
-                Err(ConnectError::AuthRefused { address, cause })
-            }
+            Err(ConnectError::Refused { address, cause }) => Err(ConnectError::AuthRefused {
+                address,
+                cause: without_secret(cause, Some(secret)),
+            }),
             Err(error) => Err(error),
         }
     }

@@ -142,10 +142,7 @@ impl Ready {
         let count = connected.len();
         if count <= room {
             turns.suspend();
-            for (position, seat) in connected.iter().enumerate() {
-                let share = share(room, count, position).min(seat.link.max_ready);
-                seat.link.set_limit(share);
-            }
+            share_out(room, connected);
             return end;
         }
         let places = connected
@@ -166,10 +163,18 @@ impl Ready {
     }
 }
 
-/// What the connection at `position` of `count` gets of `total`.
-fn share(total: usize, count: usize, position: usize) -> usize {
-    let count = count.max(1);
-    total / count + usize::from(position < total % count)
+/// Gives each connection the same share of `room`; what a broker does not take of its share goes to the others.
+fn share_out(room: usize, connected: &[Seat]) {
+    let mut seats: Vec<&Seat> = connected.iter().collect();
+    // Whoever takes least comes first, so that what it leaves is there for those behind it.
+    seats.sort_by_key(|seat| seat.link.max_ready);
+    let (mut rest, mut count) = (room, seats.len());
+    for seat in seats {
+        let share = rest.div_ceil(count).min(seat.link.max_ready);
+        seat.link.set_limit(share);
+        rest -= share;
+        count -= 1;
+    }
 }
 
 #[cfg(test)]
@@ -181,16 +186,10 @@ mod tests {
     use super::*;
     use crate::{
         connection::Outgoing,
-        consumer::{backoff::Fate, flow::Flow, link::Answers},
+        consumer::{backoff::Fate, flow::Flow, link::Answers, window::AdaptiveWindow},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn shares_add_up_and_differ_by_one_at_most() {
-        let shares: Vec<usize> = (0..3).map(|position| share(256, 3, position)).collect();
-        assert_eq!(shares, [86, 85, 85]);
-    }
 
     /// A consumer's connections, without sockets: each with what it would write, and the RDY that its broker knows.
     struct Fleet {
@@ -200,12 +199,22 @@ mod tests {
     }
 
     impl Fleet {
+        /// Brokers that take any RDY, and are told the whole share.
         fn new(max_in_flight: usize, count: usize) -> Self {
+            Self::of(max_in_flight, &vec![2500; count], || None)
+        }
+
+        /// Brokers that take RDY up to these.
+        fn of(
+            max_in_flight: usize,
+            max_ready: &[usize],
+            window: impl Fn() -> Option<AdaptiveWindow>,
+        ) -> Self {
             let outcomes = Outcomes::new(Some(&(SECOND..=SECOND)));
             let ready = Arc::new(Ready::new(max_in_flight, SECOND, outcomes));
-            let brokers = (0..count).map(|_| {
-                let outcomes = Arc::clone(&ready.outcomes);
-                let link = Link::new("a:1".into(), SECOND, 2500, 1024, Flow::new(None), None, outcomes);
+            let brokers = max_ready.iter().map(|max_ready| {
+                let (outcomes, flow) = (Arc::clone(&ready.outcomes), Flow::new(window()));
+                let link = Link::new("a:1".into(), SECOND, *max_ready, 1024, flow, None, outcomes);
                 let link = Arc::new(link);
                 ready.join(Arc::clone(&link), &CancellationToken::new());
                 (Arc::clone(&link), Answers::new(link), 0)
@@ -238,6 +247,67 @@ mod tests {
         fn drop(&mut self) {
             self.stop.cancel();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shares_add_up_and_what_one_broker_does_not_take_goes_to_the_others() {
+        for (max_ready, shares) in [
+            ([2500, 2500, 2500], [86, 85, 85]),
+            ([2500, 7, 2500], [125, 7, 124]),
+            ([7, 2500, 9], [7, 240, 9]),
+            ([7, 8, 9], [7, 8, 9]),
+        ] {
+            let mut fleet = Fleet::of(256, &max_ready, || None);
+            assert_eq!(fleet.after(Duration::ZERO).await, shares, "{max_ready:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_messages_flowing_no_window_goes_beyond_its_broker_or_all_together_beyond_the_limit() {
+        const MAX_IN_FLIGHT: usize = 30;
+        const MAX_READY: [usize; 3] = [7, 7, 2500];
+        let window = || Some(AdaptiveWindow::new(Instant::now()));
+        let mut fleet = Fleet::of(MAX_IN_FLIGHT, &MAX_READY, window);
+        let fin = Command::Fin(almanet_nsq_proto::MessageId::from_number(1));
+        let mut in_flight = [0; 3];
+        let mut most = [0; 3];
+        for step in 0..3000_usize {
+            // Time in which messages come in windows, and now and then one that ends a quiet window.
+            let pause = if step % 97 == 0 { 5000 } else { 250 };
+            let ready = fleet.after(Duration::from_micros(pause)).await;
+            for (ready, max_ready) in ready.iter().zip(MAX_READY) {
+                assert!(*ready <= max_ready as u64, "{ready:?} in step {step}");
+            }
+            let now = Instant::now();
+            for (((link, _, ready), in_flight), most) in
+                fleet.brokers.iter().zip(&mut in_flight).zip(&mut most)
+            {
+                // Each broker has more than it may send, and what it has queued for a while.
+                let count = (*ready as usize).saturating_sub(*in_flight);
+                if count > 0 {
+                    link.received(now, count, Some(1_000_000 * i64::from(step > 0)));
+                    for _ in 0..count {
+                        link.left(now, Duration::ZERO);
+                    }
+                    *in_flight += count;
+                    *most = (*most).max(*in_flight);
+                }
+            }
+            let all: usize = in_flight.iter().sum();
+            assert!(all <= MAX_IN_FLIGHT, "{in_flight:?} in step {step}");
+            for ((link, ..), in_flight) in fleet.brokers.iter().zip(&mut in_flight) {
+                // Handlers of all speeds: some hold what they have for several rounds.
+                let done = if step % 5 == 0 { *in_flight } else { *in_flight / 2 };
+                for _ in 0..done {
+                    link.answer(&fin, None).unwrap();
+                }
+                *in_flight -= done;
+                link.flush();
+            }
+        }
+        // All of the limit was in use, and more than an equal share of it where brokers take less.
+        assert!(most[2] > MAX_IN_FLIGHT.div_ceil(3) - 1, "{most:?}");
+        assert!(most.iter().all(|most| *most > 2), "{most:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,10 @@
 //! Asks every nsqlookupd, merges the answers, waits, asks again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    iter::{once, repeat_with},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use tokio::{sync::watch, time::sleep};
@@ -41,8 +45,7 @@ impl Poll {
 
     /// Asks for ever, and tells whoever watches when the nodes change.
     pub(super) async fn run(mut self, nodes: watch::Sender<Arc<[Arc<str>]>>) {
-        let mut wait = first_wait(self.interval, fastrand::f64());
-        loop {
+        for wait in waits(self.interval) {
             sleep(wait).await;
             // Who failed and why is in the log already; what is known stays.
             if self.ask().await.is_ok() {
@@ -56,9 +59,14 @@ impl Poll {
                     is_changed
                 });
             }
-            wait = next_wait(self.interval, fastrand::f64());
         }
     }
+}
+
+/// How long to wait before each poll after the one at the start, without an end.
+fn waits(interval: Duration) -> impl Iterator<Item = Duration> {
+    let first = first_wait(interval, fastrand::f64());
+    once(first).chain(repeat_with(move || next_wait(interval, fastrand::f64())))
 }
 
 /// The wait after the first poll; `chance` is from 0 to 1.
@@ -78,6 +86,8 @@ fn next_wait(interval: Duration, chance: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -86,6 +96,45 @@ mod tests {
     fn the_first_wait_is_anything_up_to_the_interval() {
         assert_eq!(first_wait(MINUTE, 0.0), Duration::ZERO);
         assert_eq!(first_wait(MINUTE, 1.0), MINUTE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn consumers_that_start_together_do_not_ask_at_the_same_times() {
+        // When each of them asks, by one clock.
+        let asking = (0..20).map(|_| async {
+            let begun = Instant::now();
+            let mut asked = Vec::new();
+            for wait in waits(MINUTE).take(50) {
+                sleep(wait).await;
+                asked.push(begun.elapsed());
+            }
+            asked
+        });
+        let mut times: Vec<Duration> = join_all(asking).await.into_iter().flatten().collect();
+        times.sort();
+        // In the half hour in which all of them ask, no second has more than a few of about twenty a minute.
+        for second in 0..30 * 60 {
+            let second = Duration::from_secs(second);
+            let within = |time: &&Duration| (second..second + Duration::from_secs(1)).contains(*time);
+            let count = times.iter().filter(within).count();
+            assert!(count <= 7, "{count} of 20 ask in the second after {second:?}");
+        }
+    }
+
+    #[test]
+    fn those_who_once_ask_together_part_again() {
+        let mut further: Vec<Duration> = waits(MINUTE).skip(1).take(1000).collect();
+        further.sort();
+        // Of 36 seconds, each tenth has its share of a hundred, more or less.
+        let (shortest, tenth) = (next_wait(MINUTE, 0.0), MINUTE.mul_f64(2.0 * JITTER / 10.0));
+        for begin in (0..10).map(|number| shortest + tenth * number) {
+            let within = |wait: &&Duration| (begin..begin + tenth).contains(*wait);
+            let count = further.iter().filter(within).count();
+            assert!(
+                (40..200).contains(&count),
+                "{count} of 1000 within {tenth:?} of {begin:?}"
+            );
+        }
     }
 
     #[test]

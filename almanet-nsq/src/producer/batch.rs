@@ -80,7 +80,10 @@ impl Outgoing for Batch {
         }
         let mut merge = Merge::new(self.max_body_size);
         for publish in self.taken.drain(..) {
-            let place = merge.place(&publish.command, publish.deadline);
+            let place = match publish.is_alone {
+                true => merge.place_alone(&publish.command),
+                false => merge.place(&publish.command, publish.deadline),
+            };
             self.places.push((place, publish));
         }
         if !self.places.is_sorted_by_key(|(place, _)| *place) {
@@ -97,5 +100,70 @@ impl Outgoing for Batch {
         }
         drop(pending);
         self.ends.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        io,
+        pin::Pin,
+        sync::Mutex,
+        task::{Context, Poll},
+        time::Duration,
+    };
+
+    use almanet_nsq_proto::{CommandDecoder, Limits, TopicName};
+    use tokio::{io::AsyncWrite, sync::Semaphore, time::Instant};
+
+    use super::*;
+    use crate::{config::ConnectionConfig, connection::write_out, producer::content::Content};
+
+    /// A socket that takes everything, and remembers what it was given each time.
+    #[derive(Clone, Default)]
+    struct Calls(Arc<Mutex<Vec<BytesMut>>>);
+
+    impl AsyncWrite for Calls {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.lock().unwrap().push(bytes.into());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn publishes_to_many_topics_that_are_queued_together_are_one_write() {
+        const COUNT: usize = 300;
+        let outbox = Arc::new(Outbox::new(None));
+        let room = Arc::new(Semaphore::new(COUNT));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let topics = (0..COUNT).map(|number| TopicName::new(format!("topic_{number}")).unwrap());
+        let topics: BTreeSet<TopicName> = topics.collect();
+        // What nobody waits for any more is not written.
+        let mut receipts = Vec::new();
+        for topic in &topics {
+            let content = Content::one(topic, Bytes::from_static(b"x"), &ConnectionConfig::default());
+            let room = Arc::clone(&room).try_acquire_owned().unwrap();
+            receipts.push(outbox.push(content.unwrap(), deadline, room).unwrap());
+        }
+        let calls = Calls::default();
+        write_out(Batch::new(Arc::clone(&outbox), 1024 * 1024), calls.clone()).await;
+
+        let mut calls = calls.0.lock().unwrap();
+        assert_eq!(calls.len(), 1);
+        let mut decoder = CommandDecoder::new(Limits::default());
+        let mut written = BTreeSet::new();
+        while let Some(Command::Pub { topic, .. }) = decoder.decode(&mut calls[0]).unwrap() {
+            written.insert(topic);
+        }
+        assert_eq!(written, topics);
     }
 }

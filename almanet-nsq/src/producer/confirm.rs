@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use almanet_nsq_proto::{Frame, OK, ProtocolError};
+use almanet_nsq_proto::{ErrorCode, Frame, OK, ProtocolError};
 use tracing::warn;
 
 use super::outbox::{Failure, Outbox, Publish};
@@ -44,6 +44,13 @@ impl Confirmations {
                     let mut refused = Vec::new();
                     // A broker that is not asked can refuse the connection as a whole.
                     let _ = pending.answer(&mut refused);
+                    if refused.len() > 1 && concerns_one_message(&error) {
+                        // The broker has taken none of them in, and the next connection brings the others through.
+                        for mut publish in refused.drain(..) {
+                            publish.is_alone = true;
+                            pending.push(publish, u64::MAX);
+                        }
+                    }
                     drop(pending);
                     return Err(self.refuse(refused, error));
                 }
@@ -60,6 +67,13 @@ impl Confirmations {
         }
         Lost::Refused(error)
     }
+}
+
+/// Whether the refusal of several messages can be due to one of them, or to their size in all.
+///
+/// nsqd says so when it reads an MPUB, before it takes in any of its messages (`readMPUB`).
+fn concerns_one_message(error: &ProtocolError) -> bool {
+    matches!(error.code, ErrorCode::BadMessage | ErrorCode::BadBody)
 }
 
 impl Incoming for Confirmations {

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, time::Duration};
 use almanet_nsq_proto::{Command, TopicName};
 use tokio::time::Instant;
 
-/// A larger message gains nothing from company, and a broker whose limit is below ours would refuse all of them.
+/// A larger message gains nothing from company, and a broker whose limit is below ours would refuse all of them
+/// first.
 const LARGEST: usize = 16 * 1024;
 /// The most messages that share one answer.
 const MOST: usize = 256;
@@ -53,12 +54,18 @@ impl Merge {
     pub(super) fn place(&mut self, command: &Command, deadline: Instant) -> usize {
         match command {
             Command::Pub { topic, body } => self.place_message(topic, body.len(), deadline),
-            Command::Mpub { topic, .. } | Command::Dpub { topic, .. } => {
-                self.open.retain(|open| open.topic != *topic);
-                self.add()
-            }
-            _ => self.add(),
+            _ => self.place_alone(command),
         }
+    }
+
+    /// The place of `command` where it shall not become part of another.
+    pub(super) fn place_alone(&mut self, command: &Command) -> usize {
+        if let Command::Pub { topic, .. } | Command::Mpub { topic, .. } | Command::Dpub { topic, .. } =
+            command
+        {
+            self.open.retain(|open| open.topic != *topic);
+        }
+        self.add()
     }
 
     fn place_message(&mut self, topic: &TopicName, size: usize, deadline: Instant) -> usize {
@@ -152,6 +159,17 @@ mod tests {
         assert_eq!(merge.place(&command, begun), 0);
         assert_eq!(merge.place(&command, begun + ALIKE), 0);
         assert_eq!(merge.place(&command, begun + ALIKE * 2), 1);
+    }
+
+    #[test]
+    fn what_shall_be_alone_has_no_company_and_keeps_its_place() {
+        let (command, now) = (publish(&topic("a"), 1), Instant::now());
+        let mut merge = Merge::new(1000);
+        assert_eq!(merge.place(&command, now), 0);
+        assert_eq!(merge.place_alone(&command), 1);
+        assert_eq!(merge.place_alone(&command), 2);
+        assert_eq!(merge.place(&command, now), 3);
+        assert_eq!(merge.place(&command, now), 3);
     }
 
     fn command() -> impl Strategy<Value = Command> {

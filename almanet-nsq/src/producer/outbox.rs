@@ -29,6 +29,8 @@ pub(super) struct Publish {
     /// The bytes of its messages.
     size: usize,
     pub(super) deadline: Instant,
+    /// Whether it was refused together with others, and now travels by itself.
+    pub(super) is_alone: bool,
     answer: oneshot::Sender<Result<(), Failure>>,
     /// Its place within the bytes that may be queued; free again when the publish is answered.
     _room: OwnedSemaphorePermit,
@@ -113,6 +115,7 @@ impl Outbox {
             command,
             size,
             deadline,
+            is_alone: false,
             answer: sender,
             _room: room,
         });
@@ -201,10 +204,12 @@ impl Outbox {
         for publish in unsent.into_iter().rev() {
             queue.publishes.push_front(publish);
         }
-        let given_back = match self.gives_back {
-            Some(_) => std::mem::take(&mut queue.publishes),
-            None => VecDeque::new(),
-        };
+        let mut given_back = VecDeque::new();
+        if self.gives_back.is_some() {
+            // A broker that has refused is there, and those that are to go alone would have company elsewhere.
+            let stays = |publish: &Publish| publish.is_alone && matches!(ended.lost, Lost::Refused(_));
+            (queue.publishes, given_back) = std::mem::take(&mut queue.publishes).into_iter().partition(stays);
+        }
         drop(queue);
         for publish in given_back {
             publish.answer(Err(Failure::NotSent));

@@ -39,8 +39,9 @@ const PUBLISH_OVERHEAD: usize = 128;
 /// `publish_timeout` allows. When the last clone is dropped, the connection is closed.
 ///
 /// Messages to one topic that are queued together leave as one command (MPUB), which the broker confirms or refuses
-/// as a whole. Each publish still has its own outcome, and messages to one topic leave in the order in which they
-/// were queued. To publish many, have many publishes under way at once: there is nothing to collect by hand.
+/// as a whole. Each publish still has its own outcome: when the broker refuses the command because one message is
+/// larger than a limit of its own, the others are sent again, each by itself. Messages to one topic leave in the order
+/// in which they were queued. To publish many, have many publishes under way at once: there is nothing to collect by hand.
 ///
 /// ```no_run
 /// use almanet_nsq::{Producer, ProducerConfig, PublishError, TopicName};

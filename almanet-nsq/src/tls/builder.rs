@@ -1,6 +1,10 @@
 //! What a user can say about TLS, and reading it.
 
-use std::{fmt, fs, path::PathBuf, sync::Arc};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore,
@@ -192,7 +196,7 @@ impl Pem {
     fn read(&self) -> Result<Vec<u8>, TlsError> {
         match self {
             Self::File(path) => fs::read(path).map_err(|source| TlsError::Unreadable {
-                path: path.clone(),
+                path: shown(path),
                 source,
             }),
             Self::Given(_, text) => Ok(text.clone()),
@@ -215,9 +219,17 @@ impl Pem {
 
     fn origin(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) => shown(path).display().to_string(),
             Self::Given(name, _) => (*name).to_owned(),
         }
+    }
+}
+
+/// `path` as it may be shown: a PEM text that was given instead of one can be a key.
+fn shown(path: &Path) -> PathBuf {
+    match path.to_string_lossy().contains("-----BEGIN") {
+        true => "(a PEM text where a file's path belongs)".into(),
+        false => path.to_owned(),
     }
 }
 

@@ -1,7 +1,8 @@
 use std::{error::Error, time::Duration};
 
 use almanet_nsq::{
-    ConnectError, ConnectionConfig, Consumer, ConsumerConfig, ErrorCode, Producer, ProducerConfig,
+    ConnectError, ConnectionChange, ConnectionConfig, Consumer, ConsumerConfig, ErrorCode, Producer,
+    ProducerConfig,
 };
 use almanet_nsq_proto::{Command, Frame, HEARTBEAT};
 use bytes::{Bytes, BytesMut};
@@ -9,10 +10,13 @@ use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    time::sleep,
+    time::{Instant, sleep, timeout},
 };
 
-use crate::peer::{Peer, channel, quick, soon, topic};
+use crate::{
+    observed::observed,
+    peer::{Peer, channel, quick, soon, topic},
+};
 
 fn producer(connection: ConnectionConfig) -> ProducerConfig {
     ProducerConfig::default().connection(connection)
@@ -181,12 +185,34 @@ async fn heartbeats_are_answered() {
 
 #[tokio::test]
 async fn a_peer_that_falls_silent_is_left_after_two_heartbeats() {
+    const INTERVAL: Duration = Duration::from_secs(60);
     let peer = Peer::bind().await;
-    let connection = quick().heartbeat_interval(Duration::from_millis(50));
+    let (connection, mut seen) = observed(quick().heartbeat_interval(INTERVAL));
     let connecting = Producer::connect(&peer.address, producer(connection));
-    let (producer, mut silent) = tokio::join!(soon(connecting), peer.accept());
+    let (producer, _silent) = tokio::join!(soon(connecting), peer.accept());
+    seen.connected(&peer.address).await;
+    // Nothing happens but that time passes.
+    tokio::time::pause();
+    let begun = Instant::now();
+    let looking = async {
+        loop {
+            match seen.try_next() {
+                Some(event) => return event,
+                None => sleep(Duration::from_millis(100)).await,
+            }
+        }
+    };
+    let lost = timeout(10 * INTERVAL, looking).await.unwrap();
+    let after = begun.elapsed();
+    tokio::time::resume();
+    let ConnectionChange::Lost { cause } = lost.change else {
+        panic!("{lost:?} is not Lost");
+    };
+    assert_eq!(cause, "the peer was silent for 120s");
+    // It was heard of a moment before the clock stopped.
+    let expected = 2 * INTERVAL - Duration::from_secs(1)..=2 * INTERVAL + Duration::from_millis(200);
+    assert!(expected.contains(&after), "left after {after:?}");
     let _next = peer.accept().await;
-    silent.until_closed().await;
     drop(producer.unwrap());
 }
 

@@ -91,6 +91,34 @@ async fn the_tasks_of_a_pool_end_with_it() {
 }
 
 #[tokio::test]
+async fn the_tasks_of_a_consumer_end_with_it() {
+    let (one, two) = (Peer::bind().await, Peer::bind().await);
+    let before = tasks();
+    for is_closed in [true, false] {
+        let addresses = [one.address.as_str(), two.address.as_str()];
+        let connecting = Consumer::connect(addresses, topic("t"), channel("c"), reading());
+        let accepting = async { tokio::join!(one.accept_subscriber(), two.accept_subscriber()) };
+        let (consumer, (mut first, second)) = tokio::join!(soon(connecting), accepting);
+        let mut consumer = consumer.unwrap();
+        assert!(tasks() > before);
+        // One that is in the user's hands, and one that waits for them.
+        first.messages(1..=2, "x").await;
+        let held = soon(consumer.recv()).await.unwrap();
+        if is_closed {
+            held.finish().unwrap();
+            tokio::join!(soon(consumer.close()), let_go(first), let_go(second));
+            assert_eq!(tasks(), before, "closed means ended");
+        } else {
+            drop(consumer);
+            back_to(before).await;
+            drop(held);
+            first.until_closed().await;
+        }
+        back_to(before).await;
+    }
+}
+
+#[tokio::test]
 async fn the_tasks_of_a_pool_and_a_consumer_that_follow_nsqlookupd_end_with_them() {
     let node = Peer::bind().await;
     let lookupd = Lookupd::listing([node.address.as_str()]).await;

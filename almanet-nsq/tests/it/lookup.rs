@@ -114,6 +114,7 @@ fn troubles() -> Vec<(Says, &'static str)> {
     vec![
         (Says::HangUp, "broke its answer off"),
         (Says::Nothing, "did not answer within 400ms"),
+        (Says::Dribble, "did not answer within 400ms"),
         (Says::Noise, "does not answer as nsqlookupd does"),
         (Says::Endless, "larger than the limit of 10000 bytes"),
         (text("200 OK", "{}"), "cannot be read: missing field `producers`"),
@@ -167,6 +168,41 @@ async fn nodes_that_are_known_stay_while_no_lookupd_answers() {
     lookupd.lists(["b:1"]);
     changed(&mut nodes).await;
     assert_eq!(changed(&mut nodes).await, ["b:1"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_slow_and_in_time_counts() {
+    let quick = Lookupd::listing(["a:1"]).await;
+    let late = Says::Late(Duration::from_millis(100), vec!["b:1".to_owned()]);
+    let slow = Lookupd::start(late).await;
+    let lookup = lookup(&[&quick, &slow], impatient());
+    let mut nodes = soon(lookup.every_node()).await.unwrap();
+    assert_eq!(shown(&mut nodes), ["a:1", "b:1"]);
+    quick.lists(["c:1"]);
+    assert_eq!(changed(&mut nodes).await, ["a:1", "b:1", "c:1"]);
+    assert_eq!(changed(&mut nodes).await, ["b:1", "c:1"]);
+}
+
+#[tokio::test]
+async fn a_consumer_goes_on_receiving_whatever_is_wrong_with_lookupd() {
+    let (_broker, address) = broker().await;
+    let lookupd = Lookupd::listing([&*address]).await;
+    let nodes = soon(lookup(&[&lookupd], impatient()).every_node()).await.unwrap();
+    let mut consumer = discover(nodes).await;
+    publish(&address, "before").await;
+    finish_next(&mut consumer, "before").await;
+    for (trouble, told) in troubles() {
+        lookupd.says(trouble);
+        // More often than it may leave a node out.
+        lookupd.is_asked(4).await;
+        publish(&address, told).await;
+        finish_next(&mut consumer, told).await;
+    }
+    // There is nobody any more to ask.
+    drop(lookupd);
+    publish(&address, "after").await;
+    finish_next(&mut consumer, "after").await;
+    soon(consumer.close()).await;
 }
 
 #[tokio::test]

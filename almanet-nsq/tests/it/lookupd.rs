@@ -1,10 +1,13 @@
 //! An nsqlookupd that says what a test tells it, on a real socket.
 
+use std::time::Duration;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
+    time::sleep,
 };
 
 use crate::peer::soon;
@@ -16,6 +19,10 @@ pub(crate) enum Says {
     Nodes(Vec<String>),
     /// A whole answer, with this status.
     Text(&'static str, String),
+    /// These nodes, after this time.
+    Late(Duration, Vec<String>),
+    /// The beginning of an answer at once, and the rest a byte at a time for longer than anybody waits.
+    Dribble,
     /// A list of nodes without an end.
     Endless,
     /// Nothing, but the connection stays open.
@@ -120,6 +127,11 @@ async fn answer(
     let _ = match says {
         Says::Nodes(nodes) => respond(&mut stream, "200 OK", &producers(&nodes)).await,
         Says::Text(status, text) => respond(&mut stream, status, &text).await,
+        Says::Late(time, nodes) => {
+            sleep(time).await;
+            respond(&mut stream, "200 OK", &producers(&nodes)).await
+        }
+        Says::Dribble => dribble(&mut stream).await,
         Says::Endless => endless(&mut stream).await,
         Says::Noise => stream.write_all(b"\0\0\0\x0a\0\0\0\x01NO HTTP").await,
         Says::HangUp => Ok(()),
@@ -137,6 +149,15 @@ async fn respond(stream: &mut TcpStream, status: &str, text: &str) -> std::io::R
     let length = text.len();
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{text}");
     stream.write_all(head.as_bytes()).await
+}
+
+async fn dribble(stream: &mut TcpStream) -> std::io::Result<()> {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{\"producers\":[";
+    stream.write_all(head.as_bytes()).await?;
+    loop {
+        stream.write_all(b" ").await?;
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 async fn endless(stream: &mut TcpStream) -> std::io::Result<()> {

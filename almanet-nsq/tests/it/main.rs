@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod auth_server;
 mod authenticating;
 mod backing_off;
 #[cfg(feature = "tls")]
@@ -17,6 +18,7 @@ mod giving_up;
 mod lookup;
 mod lookupd;
 mod merging;
+mod nsqd;
 mod observed;
 mod observing;
 mod packing;
@@ -26,10 +28,15 @@ mod pooling;
 mod publishing;
 mod publishing_onward;
 mod queueing;
+mod reconnecting;
+mod renewing;
+mod secrets;
 #[cfg(feature = "tls")]
 mod securing;
 #[cfg(feature = "tls")]
 mod securing_with_broker;
+#[cfg(feature = "tls")]
+mod system_roots;
 mod taking_turns;
 #[cfg(feature = "tls")]
 mod tls_peer;

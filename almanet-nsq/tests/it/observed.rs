@@ -26,6 +26,11 @@ impl Observed {
         soon(self.events.recv()).await.unwrap()
     }
 
+    /// What has happened and was not looked at yet.
+    pub(crate) fn try_next(&mut self) -> Option<ConnectionEvent> {
+        self.events.try_recv().ok()
+    }
+
     /// Waits for the first event that is as wanted, whatever else happens before it.
     pub(crate) async fn until(&mut self, is_wanted: impl Fn(&ConnectionEvent) -> bool) -> ConnectionEvent {
         loop {

@@ -1,6 +1,6 @@
-//! TLS, compression and AUTH against the embedded broker.
+//! TLS, compression and AUTH against the embedded broker, and the nsqd that `ALMANET_TEST_NSQD_PROGRAM` names.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use almanet_broker::{Auth, Broker, BrokerConfig, ClientAuth, Tls as BrokerTls};
 use almanet_nsq::{
@@ -8,9 +8,12 @@ use almanet_nsq::{
     ProducerConfig, Tls,
 };
 use bytes::Bytes;
+use tempfile::TempDir;
 
 use crate::{
+    auth_server::AuthServer,
     certificates::{Authority, Identity},
+    nsqd::Nsqd,
     peer::{body, channel, quick, soon, topic},
 };
 
@@ -41,6 +44,30 @@ async fn broker(config: BrokerConfig) -> (Broker, String) {
     (broker, address)
 }
 
+/// The nsqd that is named, if one is, secured as the embedded broker is: with TLS where there is an authority, and with
+/// an auth server where one is given.
+fn nsqd(authority: Option<&Authority>, auth: Option<&AuthServer>) -> Option<(Nsqd, TempDir)> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut flags = Vec::new();
+    if let Some(authority) = authority {
+        let Identity { certificate, key } = authority.broker("127.0.0.1");
+        for (flag, text) in [
+            ("tls-cert", certificate),
+            ("tls-key", key),
+            ("tls-root-ca-file", authority.pem()),
+        ] {
+            let path = directory.path().join(flag);
+            fs::write(&path, text).unwrap();
+            flags.push(format!("--{flag}={}", path.display()));
+        }
+        flags.push("--tls-client-auth-policy=require-verify".to_owned());
+    }
+    if let Some(auth) = auth {
+        flags.push(format!("--auth-http-address={}", auth.address));
+    }
+    Some((Nsqd::start(&flags)?, directory))
+}
+
 async fn connect(address: &str, connection: ConnectionConfig) -> Result<Producer, ConnectError> {
     let config = ProducerConfig::default().connection(connection);
     soon(Producer::connect(address, config)).await
@@ -48,7 +75,7 @@ async fn connect(address: &str, connection: ConnectionConfig) -> Result<Producer
 
 /// Messages of all sizes, there and back.
 async fn round_trip(address: &str, connection: ConnectionConfig) {
-    let topic = topic("t");
+    let topic = topic(&format!("test_{:016x}", fastrand::u64(..)));
     let producer = connect(address, connection.clone()).await.unwrap();
     let config = ConsumerConfig::default()
         .connection(connection)
@@ -83,46 +110,71 @@ async fn all_of_it_together_carries_messages() {
         .tls(broker_tls(&authority))
         .auth(Auth::secret(SECRET).unwrap());
     let (_broker, address) = broker(config).await;
+    let auth = AuthServer::start(SECRET).await;
+    let nsqd = nsqd(Some(&authority), Some(&auth));
     let secured = quick().tls(client_tls(&authority)).auth_secret(SECRET);
     for connection in [
         secured.clone(),
         secured.clone().compression(Compression::Snappy),
         secured.compression(Compression::Deflate(DeflateLevel::default())),
     ] {
-        round_trip(&address, connection).await;
+        round_trip(&address, connection.clone()).await;
+        if let Some((nsqd, _)) = &nsqd {
+            round_trip(&nsqd.address, connection).await;
+        }
     }
 }
 
 #[tokio::test]
 async fn compression_alone_carries_messages() {
     let (_broker, address) = broker(BrokerConfig::default()).await;
+    let nsqd = nsqd(None, None);
     for compression in [Compression::Snappy, Compression::Deflate(DeflateLevel::FASTEST)] {
         round_trip(&address, quick().compression(compression)).await;
+        if let Some((nsqd, _)) = &nsqd {
+            round_trip(&nsqd.address, quick().compression(compression)).await;
+        }
     }
 }
 
 #[tokio::test]
 async fn a_wrong_secret_is_refused() {
     let (_broker, address) = broker(BrokerConfig::default().auth(Auth::secret(SECRET).unwrap())).await;
-    let refused = connect(&address, quick().auth_secret("Tr0ub4dor&3")).await;
-    let Err(ConnectError::AuthRefused { cause, .. }) = refused else {
-        panic!("{refused:?}")
-    };
-    assert_eq!(cause.code, ErrorCode::Unauthorized);
-    let silent = connect(&address, quick()).await;
-    assert!(
-        matches!(silent, Err(ConnectError::AuthRequired { .. })),
-        "{silent:?}"
-    );
+    let auth = AuthServer::start(SECRET).await;
+    let nsqd = nsqd(None, Some(&auth));
+    // To nsqd, an auth server that answers 403 is one that cannot be asked.
+    let brokers = [
+        Some((&address, ErrorCode::Unauthorized)),
+        nsqd.as_ref()
+            .map(|(nsqd, _)| (&nsqd.address, ErrorCode::AuthFailed)),
+    ];
+    for (address, code) in brokers.into_iter().flatten() {
+        let refused = connect(address, quick().auth_secret("Tr0ub4dor&3")).await;
+        let Err(ConnectError::AuthRefused { cause, .. }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(cause.code, code);
+        let silent = connect(address, quick()).await;
+        assert!(
+            matches!(silent, Err(ConnectError::AuthRequired { .. })),
+            "{silent:?}"
+        );
+    }
 }
 
 #[tokio::test]
 async fn a_client_without_the_certificate_that_is_asked_for_is_refused() {
     let authority = Authority::new();
     let (_broker, address) = broker(BrokerConfig::default().tls(broker_tls(&authority))).await;
+    let nsqd = nsqd(Some(&authority), None);
     let stranger = Tls::builder().ca_pem(authority.pem()).build().unwrap();
-    let refused = connect(&address, quick().tls(stranger)).await;
-    assert!(matches!(refused, Err(ConnectError::Tls { .. })), "{refused:?}");
+    for address in [Some(&address), nsqd.as_ref().map(|(nsqd, _)| &nsqd.address)]
+        .into_iter()
+        .flatten()
+    {
+        let refused = connect(address, quick().tls(stranger.clone())).await;
+        assert!(matches!(refused, Err(ConnectError::Tls { .. })), "{refused:?}");
+    }
 }
 
 #[tokio::test]

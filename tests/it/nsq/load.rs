@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use almanet_nsq::{Consumer, Producer, TopicName};
+use almanet_nsq::{Consumer, Producer, ProducerPool, PublishError, TopicName};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -12,8 +12,8 @@ use super::{
     soon,
 };
 
-/// How many publish at a time through one producer.
-const PUBLISHERS: usize = 8;
+/// How many publish at a time through one producer or one pool.
+pub(super) const PUBLISHERS: usize = 8;
 
 pub(super) struct Load {
     pub(super) topic: TopicName,
@@ -38,13 +38,34 @@ impl Load {
 
     /// Publishes through this producer, several messages at a time and one after the other.
     pub(super) fn publish(&mut self, producer: Producer) {
+        self.publish_by(move |topic, body| {
+            let producer = producer.clone();
+            async move { producer.publish(&topic, body).await }
+        });
+    }
+
+    /// Publishes through this pool in the same way.
+    pub(super) fn publish_pool(&mut self, pool: ProducerPool) {
+        self.publish_by(move |topic, body| {
+            let pool = pool.clone();
+            async move { pool.publish(&topic, body).await }
+        });
+    }
+
+    fn publish_by<Publishing>(
+        &mut self,
+        publish: impl Fn(TopicName, Bytes) -> Publishing + Clone + Send + 'static,
+    ) where
+        Publishing: Future<Output = Result<(), PublishError>> + Send + 'static,
+    {
         for _ in 0..PUBLISHERS {
-            let (ledger, topic, producer) = (Arc::clone(&self.ledger), self.topic.clone(), producer.clone());
+            let (ledger, topic, publish) = (Arc::clone(&self.ledger), self.topic.clone(), publish.clone());
             let stop = self.publish_no_more.clone();
             self.publishing.spawn(async move {
                 while !stop.is_cancelled() {
                     let number = ledger.begin();
-                    let result = producer.publish(&topic, Bytes::from(number.to_string())).await;
+                    let body = Bytes::from(number.to_string());
+                    let result = publish(topic.clone(), body).await;
                     ledger.published(number, &result);
                 }
             });
@@ -70,8 +91,12 @@ impl Load {
     }
 
     /// Brokers that keep messages in memory have been replaced by others.
-    pub(super) fn brokers_were_replaced(&self) {
+    ///
+    /// Returns how many messages they can have taken with them: what is confirmed and has not come, and what every
+    /// publisher can have been confirmed just now.
+    pub(super) fn brokers_were_replaced(&self) -> usize {
         self.ledger.begin_era();
+        self.ledger.progress.borrow().owed as usize + PUBLISHERS
     }
 
     /// Waits until the load has got so far.

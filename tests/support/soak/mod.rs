@@ -22,6 +22,8 @@ use self::{
 
 pub use books::Counts;
 
+use crate::start_again;
+
 /// Longer than anything takes that has to happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 const TOPICS: usize = 2;
@@ -117,7 +119,7 @@ async fn start(plan: &Plan, address: SocketAddr) -> Result<Broker, Failure> {
     let config = BrokerConfig::default()
         .tcp_address(address)
         .data_path(&plan.data_path);
-    Ok(Broker::start(config).await?)
+    Ok(start_again(&config).await?)
 }
 
 fn topics() -> Vec<TopicName> {

@@ -1,0 +1,121 @@
+//! A broker in a process of its own, which can be killed: the program that `ALMANET_TEST_NSQD_PROGRAM` names, or else
+//! this test binary, run again.
+
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use almanet::{Broker, BrokerConfig};
+use tempfile::TempDir;
+
+use super::lasting_address;
+
+/// The program to run instead of this test binary: nsqd, or one that takes its flags and logs as it does.
+const NSQD_PROGRAM: &str = "ALMANET_TEST_NSQD_PROGRAM";
+/// Where this binary listens when it is run again as a broker.
+const ADDRESS: &str = "ALMANET_TEST_BROKER_ADDRESS";
+/// What nsqd logs before its address.
+const LISTENING: &str = "TCP: listening on ";
+
+/// The process; it is killed when this is dropped.
+pub(super) struct Program {
+    child: Child,
+    pub(super) address: SocketAddr,
+    _data_path: TempDir,
+}
+
+impl Program {
+    /// Starts a broker on a free port, and returns when it listens.
+    pub(super) fn start() -> Self {
+        Self::start_at(lasting_address())
+    }
+
+    fn start_at(address: SocketAddr) -> Self {
+        let data_path = tempfile::tempdir().unwrap();
+        let mut command = match env::var_os(NSQD_PROGRAM) {
+            Some(program) => {
+                let mut nsqd = Command::new(program);
+                nsqd.arg(format!("--tcp-address={address}"))
+                    .args(["--http-address=127.0.0.1:0", "--broadcast-address=127.0.0.1"])
+                    .args(["--mem-queue-size=100000"])
+                    .arg("--data-path")
+                    .arg(data_path.path());
+                nsqd
+            }
+            None => {
+                let mut again = Command::new(env::current_exe().unwrap());
+                again
+                    .args([
+                        "nsq::program::a_broker_for_another_test",
+                        "--exact",
+                        "--ignored",
+                        "--nocapture",
+                    ])
+                    .env(ADDRESS, address.to_string());
+                again
+            }
+        };
+        // It ends with its input, so also when this process is killed.
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let address = listening(&mut log);
+        // What nobody reads would hold it up in the end.
+        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        Self {
+            child,
+            address,
+            _data_path: data_path,
+        }
+    }
+
+    /// Kills the process (SIGKILL); it is gone when this returns.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts another one, with nothing of what the killed one had, on the same port.
+    pub(super) fn replace(&mut self) {
+        *self = Self::start_at(self.address);
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The address in the line that says where it listens.
+fn listening(log: &mut impl BufRead) -> SocketAddr {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "it never listened");
+        if let Some((_, address)) = line.split_once(LISTENING) {
+            return address.trim().parse().unwrap();
+        }
+    }
+}
+
+/// No test: what [`Program`] runs.
+#[tokio::test]
+#[ignore = "a broker for other tests, which run it themselves"]
+async fn a_broker_for_another_test() {
+    let Ok(address) = env::var(ADDRESS) else { return };
+    let config = BrokerConfig::default().tcp_address(address.parse().unwrap());
+    let broker = Broker::start(config).await.unwrap();
+    writeln!(io::stderr(), "{LISTENING}{}", broker.tcp_addr()).unwrap();
+    let until_the_end = || io::stdin().read_to_end(&mut Vec::new());
+    tokio::task::spawn_blocking(until_the_end).await.unwrap().unwrap();
+}
