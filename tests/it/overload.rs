@@ -2,9 +2,14 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use almanet::{CallError, Codec, Context, Procedure, Retry, Service, ServiceHandle};
+use almanet::{
+    CallError, Codec, Context, Procedure, Retry, Service, ServiceHandle, Session, testing::MemoryBroker,
+};
 use almanet_tests::{TestBroker, echo, unique};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::timeout,
+};
 
 use crate::spy::Spy;
 
@@ -167,4 +172,99 @@ async fn calls_that_wait_in_an_instance_go_to_another_when_it_stops() {
     gate.add_permits(1);
     assert_eq!(runs.await.unwrap().unwrap(), "runs");
     stopping.await.unwrap();
+}
+
+/// Waits until a count of the service is so high.
+async fn counts_to(wanted: u64, count: impl Fn() -> u64) {
+    let counting = async {
+        while count() < wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), counting)
+        .await
+        .expect("it is counted soon");
+}
+
+#[tokio::test]
+async fn a_call_whose_time_is_up_leaves_its_place_to_another() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let uri = unique("test.busy");
+    let (procedure, mut has_begun, gate) = one_at_a_time(&uri);
+    let service = Service::new().procedure(procedure.queue(1));
+    let service = service.start(&session).await.unwrap();
+
+    let call = |text: &str| tokio::spawn(session.call::<String>(&uri, text).into_future());
+    let runs = call("runs");
+    has_begun.recv().await.unwrap();
+    let waits = session
+        .call::<String>(&uri, "dies")
+        .timeout(Duration::from_millis(50));
+    let error = waits.await.unwrap_err();
+    assert!(matches!(error, CallError::Timeout { .. }), "{error:?}");
+    let count = || service.counts().map(|(_, counts)| counts.expired).sum();
+    counts_to(1, count).await;
+
+    let lives = call("lives");
+    gate.add_permits(2);
+    assert_eq!(runs.await.unwrap().unwrap(), "runs");
+    assert_eq!(lives.await.unwrap().unwrap(), "lives");
+    assert_eq!((count(), overloaded(&service)), (1, 0));
+    has_begun.recv().await.unwrap();
+    has_begun.try_recv().expect_err("what was dead has not run");
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_leaves_its_place_to_another() {
+    let broker = TestBroker::start().await;
+    let (serving, calling) = (broker.session().await, broker.session().await);
+    let uri = unique("test.busy");
+    let (procedure, mut has_begun, gate) = one_at_a_time(&uri);
+    let service = Service::new().procedure(procedure.queue(1));
+    let service = service.start(&serving).await.unwrap();
+
+    let call = |text: &str| tokio::spawn(calling.call::<String>(&uri, text).into_future());
+    let runs = call("runs");
+    has_begun.recv().await.unwrap();
+    let waits = calling.call::<String>(&uri, "is given up").into_future();
+    timeout(Duration::from_millis(50), waits).await.unwrap_err();
+    let count = || service.counts().map(|(_, counts)| counts.cancelled).sum();
+    counts_to(1, count).await;
+
+    let lives = call("lives");
+    gate.add_permits(2);
+    assert_eq!(runs.await.unwrap().unwrap(), "runs");
+    assert_eq!(lives.await.unwrap().unwrap(), "lives");
+    assert_eq!((count(), overloaded(&service)), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_long_is_not_delivered_again() {
+    let broker = MemoryBroker::new();
+    let session = Session::builder().transport(broker.transport());
+    let session = session.connect().await.unwrap();
+    let (begun, mut has_begun) = mpsc::unbounded_channel();
+    let slow = Procedure::new("test.slow", move |_: Context, name: String| {
+        begun.send(name).unwrap();
+        async {
+            // Longer than a message stays out unless it is touched.
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            Ok::<_, Infallible>(())
+        }
+    });
+    let service = Service::new().procedure(slow.concurrency(1).queue(1));
+    let service = service.start(&session).await.unwrap();
+    let call = |name: &str| {
+        let call = session.call::<()>("test.slow", name);
+        tokio::spawn(call.timeout(Duration::from_secs(120)).into_future())
+    };
+    let first = call("first");
+    assert_eq!(has_begun.recv().await.unwrap(), "first");
+    let second = call("second");
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(has_begun.recv().await.unwrap(), "second");
+    service.stop().await;
+    has_begun.try_recv().expect_err("each call has run once");
 }

@@ -20,7 +20,7 @@ use super::{
     reply,
     run::{Limits, Run},
     serving::Serving,
-    turn::{Room, Turn, Waited},
+    turn::{Room, Turn},
 };
 use crate::{
     error::{OVERLOADED, RemoteError},
@@ -60,25 +60,25 @@ pub(super) struct Worker {
 }
 
 /// A call that is about to run.
-struct Call {
+pub(super) struct Call {
     received: Instant,
-    address: ReplyAddress,
-    limits: Limits,
-    request: Request,
+    pub(super) address: ReplyAddress,
+    pub(super) limits: Limits,
+    pub(super) request: Request,
     /// However the run ends, what the handler has spawned learns of it.
     cancel_on_return: DropGuard,
 }
 
 /// Whose call it is and how it is answered.
-struct ReplyAddress {
-    id: Id,
+pub(super) struct ReplyAddress {
+    pub(super) id: Id,
     codec: Codec,
     topic: Option<TopicName>,
     takes_control: bool,
 }
 
 /// What a message turns out to be.
-enum Accepted {
+pub(super) enum Accepted {
     Call(Call),
     /// It has waited too long to be run.
     TooOld(ReplyAddress),
@@ -89,10 +89,17 @@ enum Accepted {
 }
 
 /// What becomes of the message of a call.
-enum Done {
+pub(super) enum Done {
     Finish,
     Reply(TopicName, Reply),
     Requeue,
+}
+
+impl ReplyAddress {
+    /// Where the caller takes word of where its call is.
+    pub(super) fn listener(&self) -> Option<&TopicName> {
+        self.topic.as_ref().filter(|_| self.takes_control)
+    }
 }
 
 impl Worker {
@@ -147,27 +154,8 @@ impl Worker {
         ended.await;
     }
 
-    /// Answers a call whose turn it is not.
-    async fn wait(&self, delivery: &Delivery, turn: Turn) -> Done {
-        let reason = match turn {
-            Turn::Runs(permit) => return self.handle(delivery, permit).await,
-            Turn::Waits(place) => match self.room.wait(delivery, place, &self.stop).await {
-                Waited::Runs(permit) => return self.handle(delivery, permit).await,
-                Waited::Stopped => return Done::Requeue,
-                Waited::TooLong => TOO_LONG,
-            },
-            Turn::TooMany => "too many calls wait",
-        };
-        let address = match self.look_at(delivery).await {
-            Accepted::Call(call) => call.address,
-            Accepted::TooOld(address) => address,
-            Accepted::Doubtful | Accepted::Nothing => return Done::Finish,
-        };
-        self.refuse(address, reason)
-    }
-
     /// Runs a call and answers it.
-    async fn handle(&self, delivery: &Delivery, _permit: OwnedSemaphorePermit) -> Done {
+    pub(super) async fn handle(&self, delivery: &Delivery, _permit: OwnedSemaphorePermit) -> Done {
         let Call {
             received,
             address,
@@ -181,8 +169,7 @@ impl Worker {
         };
         let meter = &*self.served.meter;
         let running = meter.start();
-        let listener = address.topic.as_ref().filter(|_| address.takes_control);
-        let answer = match self.run(request, limits, listener, delivery).await {
+        let answer = match self.run(request, limits, address.listener(), delivery).await {
             Run::Answered(answer) => {
                 meter.answered(received.elapsed(), &answer);
                 answer
@@ -210,7 +197,7 @@ impl Worker {
         reply_to(address, answer)
     }
 
-    fn refuse(&self, address: ReplyAddress, reason: &str) -> Done {
+    pub(super) fn refuse(&self, address: ReplyAddress, reason: &str) -> Done {
         self.served.meter.overloaded.increment();
         tracing::debug!(procedure = %self.served.uri, call = %address.id, reason, "refused a call");
         let refusal = RemoteError::sentence(address.codec, OVERLOADED, reason);
@@ -243,7 +230,7 @@ impl Worker {
     }
 
     /// Reads a call; where its age decides, after a look at the broker's clock.
-    async fn look_at(&self, delivery: &Delivery) -> Accepted {
+    pub(super) async fn look_at(&self, delivery: &Delivery) -> Accepted {
         match self.accept(delivery, None) {
             Accepted::Doubtful => {
                 let ahead = Box::pin(self.session.ahead_of(&delivery.node)).await;
@@ -327,7 +314,7 @@ fn reply_to(ReplyAddress { id, topic, .. }: ReplyAddress, answer: Answer) -> Don
     }
 }
 
-const TOO_LONG: &str = "the call has waited too long";
+pub(super) const TOO_LONG: &str = "the call has waited too long";
 
 fn finish(delivery: Delivery) {
     if let Err(error) = delivery.finish() {

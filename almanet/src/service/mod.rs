@@ -20,6 +20,7 @@ mod serve;
 mod serving;
 mod start;
 mod turn;
+mod wait;
 
 pub use builder::Service;
 pub use context::Context;
