@@ -1,9 +1,17 @@
 //! A service that has too much to do says so.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use almanet::{
-    CallError, Codec, Context, Procedure, Retry, Service, ServiceHandle, Session, testing::MemoryBroker,
+    CallError, Codec, Context, Procedure, Retry, Service, ServiceHandle, Session, service,
+    testing::MemoryBroker,
 };
 use almanet_tests::{TestBroker, echo, unique};
 use tokio::{
@@ -27,6 +35,64 @@ fn one_at_a_time(uri: &str) -> (Procedure, mpsc::UnboundedReceiver<()>, Arc<Sema
         }
     });
     (procedure.concurrency(1), has_begun, gate)
+}
+
+/// A contract of which one call runs at a time, and none waits.
+#[service(prepath = "almanet.test.overload")]
+trait Till {
+    #[procedure(concurrency = 1, queue = 0)]
+    async fn pay(&self, amount: u32) -> u32;
+
+    /// Answers are remembered for the shortest time.
+    #[procedure(remember = "1ms")]
+    async fn count(&self) -> u32;
+}
+
+struct SlowTill {
+    begun: mpsc::UnboundedSender<()>,
+    ends: Arc<Semaphore>,
+    counted: AtomicU32,
+}
+
+impl Till for SlowTill {
+    async fn pay(&self, amount: u32) -> u32 {
+        let _ = self.begun.send(());
+        self.ends.acquire().await.unwrap().forget();
+        amount
+    }
+
+    async fn count(&self) -> u32 {
+        self.counted.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn a_contract_says_how_many_calls_wait_and_how_long_answers_are_remembered() {
+    let broker = TestBroker::embedded().await;
+    let session = broker.session().await;
+    let (begun, mut has_begun) = mpsc::unbounded_channel();
+    let ends = Arc::new(Semaphore::new(0));
+    let till = SlowTill {
+        begun,
+        ends: Arc::clone(&ends),
+        counted: AtomicU32::new(0),
+    };
+    let service = till.into_service().start(&session).await.unwrap();
+    let client = TillClient::new(&session);
+
+    let pays = tokio::spawn(client.pay(1).into_future());
+    has_begun.recv().await.unwrap();
+    let error = client.pay(2).await.unwrap_err();
+    assert!(matches!(error, CallError::Overloaded { .. }), "{error:?}");
+    ends.add_permits(1);
+    assert_eq!(pays.await.unwrap().unwrap(), 1);
+    assert_eq!(overloaded(&service), 1);
+
+    // It is counted again as soon as the answer is forgotten.
+    let counting = async { while client.count().idempotency_key("key").await.unwrap() == 0 {} };
+    timeout(Duration::from_secs(20), counting)
+        .await
+        .expect("the answer is forgotten");
 }
 
 fn overloaded(service: &ServiceHandle) -> u64 {
