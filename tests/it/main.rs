@@ -28,6 +28,7 @@ mod raw;
 mod restart;
 mod retries;
 mod schemas;
+mod semantics;
 mod shutdown;
 mod soak;
 mod spy;
