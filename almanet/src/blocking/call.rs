@@ -55,6 +55,15 @@ impl<T, E> Call<T, E> {
         self
     }
 
+    /// Which errors are worth another attempt: see [`Call::retry_if`](crate::Call::retry_if).
+    pub fn retry_if(mut self, is_worth_it: impl Fn(&CallError<E>) -> bool + Send + Sync + 'static) -> Self
+    where
+        E: RpcError,
+    {
+        self.call = self.call.retry_if(is_worth_it);
+        self
+    }
+
     /// Names the work that is to be done once: see [`Call::idempotency_key`](crate::Call::idempotency_key).
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.call = self.call.idempotency_key(key);

@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
+    again::{Again, Chosen},
     attempt::{Failed, Request},
     inherit::Inherited,
     retry::Retry,
@@ -33,6 +34,8 @@ pub struct Call<T, E = RemoteError> {
     /// Why the payload could not be written; the request has none then.
     pub(super) unwritten: Option<EncodeError>,
     retry: Option<Retry>,
+    /// Which errors are worth another attempt, where the caller has said so.
+    chosen: Option<Chosen>,
     idempotent: bool,
     returns: PhantomData<fn() -> Result<T, E>>,
 }
@@ -59,6 +62,7 @@ impl<T, E> Call<T, E> {
             },
             unwritten,
             retry: None,
+            chosen: None,
             idempotent: false,
             returns: PhantomData,
         }
@@ -85,6 +89,7 @@ impl<T, E> Call<T, E> {
             request,
             unwritten,
             retry,
+            chosen,
             idempotent,
             returns: _,
         } = self;
@@ -93,6 +98,7 @@ impl<T, E> Call<T, E> {
             request,
             unwritten,
             retry,
+            chosen,
             idempotent,
             returns: PhantomData,
         }
@@ -117,6 +123,31 @@ impl<T, E> Call<T, E> {
     /// When to send the call again if it fails. Default: never, or as [`idempotent`](Self::idempotent) says.
     pub fn retry(mut self, policy: Retry) -> Self {
         self.retry = Some(policy);
+        self
+    }
+
+    /// Which errors are worth another attempt, instead of those that are [by default](Retry): the call is sent again when
+    /// `is_worth_it` says so, as often as its [policy](Self::retry) and the session's budget allow, three times by default.
+    ///
+    /// It is asked about errors that the procedure returned too, which are final otherwise. It is not asked, and the call
+    /// is not sent again, where the error says that a run may have come to harm and the call is not
+    /// [idempotent](Self::idempotent), and where another attempt cannot help.
+    ///
+    /// ```no_run
+    /// # async fn example(session: almanet::Session) -> Result<(), almanet::CallError> {
+    /// use almanet::CallError;
+    ///
+    /// let busy = |error: &CallError| matches!(error, CallError::Remote(error) if error.name() == "busy");
+    /// let price: u64 = session.call("net.example.price", &"tea").retry_if(busy).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retry_if(mut self, is_worth_it: impl Fn(&CallError<E>) -> bool + Send + Sync + 'static) -> Self
+    where
+        E: RpcError,
+    {
+        self.retry.get_or_insert_default();
+        self.chosen = Some(Chosen::by(is_worth_it));
         self
     }
 
@@ -145,8 +176,12 @@ impl<T, E: RpcError> Call<T, E> {
         if let Some(source) = self.unwritten {
             return Err(CallError::Encode { procedure, source });
         }
-        let idempotent = self.idempotent;
-        let again = self.retry.map(|policy| Again { policy, idempotent });
+        let (idempotent, chosen) = (self.idempotent, self.chosen);
+        let again = self.retry.map(|policy| Again {
+            policy,
+            idempotent,
+            chosen,
+        });
         Ok((procedure, self.request, again))
     }
 
@@ -186,12 +221,6 @@ impl<T, E: RpcError> Call<T, E> {
     }
 }
 
-/// When a call is sent again.
-struct Again {
-    policy: Retry,
-    idempotent: bool,
-}
-
 /// Exchanges a request for its reply, within the limits of the call that it is made for.
 async fn exchange(
     mut request: Box<Request>,
@@ -213,7 +242,7 @@ async fn exchange(
     let exchange = async {
         match again {
             Some(again) => {
-                let sent = request.exchange_again(procedure, deadline, again.policy, again.idempotent);
+                let sent = request.exchange_again(procedure, deadline, again);
                 Box::pin(sent).await
             }
             None => request.exchange_until(procedure, deadline).await,
@@ -258,7 +287,7 @@ fn is_failure<E: RpcError>(error: &CallError<E>) -> bool {
 }
 
 /// The error of a call whose procedure answered with one.
-fn raised<E: RpcError>(procedure: Uri, error: RemoteError, started: Instant) -> CallError<E> {
+pub(super) fn raised<E: RpcError>(procedure: Uri, error: RemoteError, started: Instant) -> CallError<E> {
     match error.name() {
         INVALID_PAYLOAD => CallError::InvalidPayload {
             procedure,
