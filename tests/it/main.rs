@@ -25,6 +25,7 @@ mod overload;
 mod proxy;
 mod python;
 mod raw;
+mod responders;
 mod restart;
 mod retries;
 mod schemas;

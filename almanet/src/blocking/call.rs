@@ -36,6 +36,13 @@ impl<T, E> Call<T, E> {
         }
     }
 
+    /// Ends the call when nobody serves the procedure: see
+    /// [`Call::responders_within`](crate::Call::responders_within).
+    pub fn responders_within(mut self, patience: Duration) -> Self {
+        self.call = self.call.responders_within(patience);
+        self
+    }
+
     /// Sends a header along: see [`Call::header`](crate::Call::header).
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.call = self.call.header(name, value);

@@ -4,7 +4,7 @@ use std::{future::poll_fn, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{again::Again, pending::Answer, retry::Retry, shared::Session};
 use crate::{
@@ -34,6 +34,7 @@ pub(super) enum Failed {
     Publish(PublishError),
     Disconnected(Arc<str>),
     TimedOut,
+    NoResponders,
     Cancelled,
     SessionLeft,
 }
@@ -46,6 +47,10 @@ impl Failed {
             Self::Publish(source) => CallError::Publish { procedure, source },
             Self::Disconnected(node) => CallError::Disconnected { procedure, node },
             Self::TimedOut => CallError::Timeout {
+                procedure,
+                waited: started.elapsed(),
+            },
+            Self::NoResponders => CallError::NoResponders {
                 procedure,
                 waited: started.elapsed(),
             },
@@ -67,9 +72,12 @@ impl Failed {
             ) => Some(Self::Publish(error.clone())),
             Self::Disconnected(node) => idempotent.then(|| Self::Disconnected(Arc::clone(node))),
             Self::TimedOut => idempotent.then_some(Self::TimedOut),
-            Self::Encode(_) | Self::Subscribe(_) | Self::Publish(_) | Self::Cancelled | Self::SessionLeft => {
-                None
-            }
+            Self::Encode(_)
+            | Self::Subscribe(_)
+            | Self::Publish(_)
+            | Self::NoResponders
+            | Self::Cancelled
+            | Self::SessionLeft => None,
         }
     }
 }
@@ -157,6 +165,26 @@ impl Request {
             self.timeout = until.saturating_duration_since(now);
         }
         Box::new(self).exchange_until(procedure, until).await
+    }
+
+    /// Ends when nobody has been there for `patience` who could answer, by what the broker says; never, if it cannot say.
+    pub(super) fn unserved(&self, procedure: &Uri, patience: Duration) -> impl Future<Output = ()> + use<> {
+        let (transport, topic) = (
+            Arc::clone(&self.session.shared.transport),
+            procedure.topic().clone(),
+        );
+        async move {
+            loop {
+                sleep(patience).await;
+                match transport.has_subscribers(&topic).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        tracing::debug!(%topic, %error, "cannot learn whether anybody serves a procedure");
+                    }
+                }
+            }
+        }
     }
 
     /// The body of the message. It is written once: what it is made of is given away.

@@ -37,6 +37,8 @@ pub struct Call<T, E = RemoteError> {
     /// Which errors are worth another attempt, where the caller has said so.
     chosen: Option<Chosen>,
     idempotent: bool,
+    /// After how long without an answer the broker is asked whether anybody serves the procedure.
+    patience: Option<Duration>,
     returns: PhantomData<fn() -> Result<T, E>>,
 }
 
@@ -64,6 +66,7 @@ impl<T, E> Call<T, E> {
             retry: None,
             chosen: None,
             idempotent: false,
+            patience: None,
             returns: PhantomData,
         }
     }
@@ -91,6 +94,7 @@ impl<T, E> Call<T, E> {
             retry,
             chosen,
             idempotent,
+            patience,
             returns: _,
         } = self;
         Call {
@@ -100,8 +104,22 @@ impl<T, E> Call<T, E> {
             retry,
             chosen,
             idempotent,
+            patience,
             returns: PhantomData,
         }
+    }
+
+    /// Ends the call with [`CallError::NoResponders`] when it has waited for `patience` and the broker says that nobody
+    /// serves the procedure; it is asked again each time that `patience` has passed.
+    ///
+    /// Default: the call waits for a service that starts, for as long as its timeout allows. The broker can be asked where
+    /// the session knows an nsqlookupd ([`SessionBuilder::lookupd`](crate::SessionBuilder::lookupd)) or nodes' HTTP
+    /// addresses ([`NsqTransportConfig::http_addresses`](crate::transport::NsqTransportConfig::http_addresses)), and
+    /// in process; elsewhere this changes nothing. A call that is answered sooner asks nobody.
+    pub fn responders_within(mut self, patience: Duration) -> Self {
+        // Asking has its price for the broker.
+        self.patience = Some(patience.max(Duration::from_millis(10)));
+        self
     }
 
     /// Sends a header along, which the procedure finds in [`Context::headers`](crate::Context::headers).
@@ -171,7 +189,7 @@ impl<T, E> Call<T, E> {
 
 impl<T, E: RpcError> Call<T, E> {
     /// What is sent, once it is certain that it can be, and what there is to say of it that most calls do not have.
-    fn prepare(self) -> Result<(Uri, Request, Option<Again>), CallError<E>> {
+    fn prepare(self) -> Result<(Uri, Request, Settings), CallError<E>> {
         let procedure = self.uri?;
         if let Some(source) = self.unwritten {
             return Err(CallError::Encode { procedure, source });
@@ -182,7 +200,8 @@ impl<T, E: RpcError> Call<T, E> {
             idempotent,
             chosen,
         });
-        Ok((procedure, self.request, again))
+        let patience = self.patience;
+        Ok((procedure, self.request, Settings { again, patience }))
     }
 
     /// Makes the call, without the layers of the session, and reads its answer by `read`; an error when it cannot be made.
@@ -190,9 +209,9 @@ impl<T, E: RpcError> Call<T, E> {
         self,
         read: fn(&Payload) -> Result<U, DecodeError>,
     ) -> Result<impl Future<Output = Result<U, CallError<E>>> + Send, CallError<E>> {
-        let (procedure, request, retry) = self.prepare()?;
-        let is_plain = request.session.inherited.is_none() && retry.is_none();
-        let retry = retry.map(Box::new);
+        let (procedure, request, settings) = self.prepare()?;
+        let settings = settings.are_any().then(|| Box::new(settings));
+        let is_plain = request.session.inherited.is_none() && settings.is_none();
         // There is a future of this for each call under way, so what only few calls need is boxed, and what is sent too.
         let request = Box::new(request);
         Ok(async move {
@@ -210,7 +229,7 @@ impl<T, E: RpcError> Call<T, E> {
                 let deadline = started.checked_add(request.timeout);
                 request.exchange_until(&procedure, deadline).await
             } else {
-                Box::pin(exchange(request, &procedure, retry.as_deref(), started)).await
+                Box::pin(exchange(request, &procedure, settings.as_deref(), started)).await
             };
             let outcome = outcome(reply, procedure, started, read);
             if let Some(admitted) = admitted {
@@ -221,11 +240,23 @@ impl<T, E: RpcError> Call<T, E> {
     }
 }
 
+/// What few calls have.
+struct Settings {
+    again: Option<Again>,
+    patience: Option<Duration>,
+}
+
+impl Settings {
+    fn are_any(&self) -> bool {
+        self.again.is_some() || self.patience.is_some()
+    }
+}
+
 /// Exchanges a request for its reply, within the limits of the call that it is made for.
 async fn exchange(
     mut request: Box<Request>,
     procedure: &Uri,
-    again: Option<&Again>,
+    settings: Option<&Settings>,
     started: Instant,
 ) -> Result<Reply, Failed> {
     let inherited = request.session.inherited.take();
@@ -239,13 +270,25 @@ async fn exchange(
         // The call that this one is made for has no time left: nobody needs to hear of it.
         return Err(Failed::TimedOut);
     }
+    let patience = settings.and_then(|settings| settings.patience);
+    let unserved = patience.map(|patience| request.unserved(procedure, patience));
     let exchange = async {
-        match again {
+        match settings.and_then(|settings| settings.again.as_ref()) {
             Some(again) => {
                 let sent = request.exchange_again(procedure, deadline, again);
                 Box::pin(sent).await
             }
             None => request.exchange_until(procedure, deadline).await,
+        }
+    };
+    let exchange = async {
+        let Some(unserved) = unserved else {
+            return exchange.await;
+        };
+        tokio::select! {
+            biased;
+            reply = exchange => reply,
+            () = unserved => Err(Failed::NoResponders),
         }
     };
     match inherited {
@@ -279,6 +322,7 @@ fn is_failure<E: RpcError>(error: &CallError<E>) -> bool {
     matches!(
         error,
         CallError::Timeout { .. }
+            | CallError::NoResponders { .. }
             | CallError::Disconnected { .. }
             | CallError::Overloaded { .. }
             | CallError::Internal { .. }
@@ -359,6 +403,7 @@ impl<T, E> fmt::Debug for Call<T, E> {
             .field("headers", &self.request.headers)
             .field("retry", &self.retry)
             .field("idempotent", &self.idempotent)
+            .field("patience", &self.patience)
             .finish_non_exhaustive()
     }
 }

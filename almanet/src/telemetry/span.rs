@@ -211,6 +211,7 @@ impl<E: std::error::Error> CallError<E> {
             Self::InvalidReturn { .. } => "invalid_return",
             Self::Internal { .. } => "internal",
             Self::Timeout { .. } => "timeout",
+            Self::NoResponders { .. } => "no_responders",
             Self::Overloaded { .. } => "overloaded",
             Self::Layer { .. } => "layer",
             Self::Disconnected { .. } => "disconnected",
