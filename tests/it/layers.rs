@@ -8,12 +8,13 @@ use std::{
 };
 
 use almanet::{
-    CallError, Caller, Codec, Context, Handler, OutgoingCall, Procedure, Request, RpcError, Service,
+    CallError, Caller, Codec, Context, Handler, OutgoingCall, Procedure, Request, RpcError, Service, Session,
     layer::{self, ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, LoadShedLayer, Next, TimeoutLayer},
+    testing::MemoryBroker,
 };
 use almanet_tests::{TestBroker, echo, unique};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tower::util::MapErrLayer;
+use tower::{ServiceBuilder, util::MapErrLayer};
 
 #[derive(Debug, thiserror::Error, RpcError, PartialEq)]
 enum AccessError {
@@ -359,4 +360,32 @@ fn a_layer_from_a_function_can_be_named() {
     fn is_layer<L: tower::Layer<Handler>>(_: &L) {}
     let passing = layer::from_fn(|request: Request, next: Next<Handler>| next.run(request));
     is_layer(&passing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_lets_clones_share_a_rate_limit_on_either_side() {
+    let second = Duration::from_secs(1);
+    for serving_is_limited in [true, false] {
+        let broker = MemoryBroker::new();
+        let serving = Session::builder().transport(broker.transport());
+        let serving = serving.connect().await.unwrap();
+        let mut calling = Session::builder().transport(broker.transport());
+        let mut service = Service::new().procedure(echo("test.echo"));
+        if serving_is_limited {
+            service = service.layer(ServiceBuilder::new().buffer(64).rate_limit(2, second));
+        } else {
+            calling = calling.layer(ServiceBuilder::new().buffer(64).rate_limit(2, second));
+        }
+        let _service = service.start(&serving).await.unwrap();
+        let calling = calling.connect().await.unwrap();
+
+        let begun = tokio::time::Instant::now();
+        let calls = (0..6).map(|_| calling.call::<String>("test.echo", "hi").into_future());
+        for answer in futures_util::future::join_all(calls).await {
+            assert_eq!(answer.unwrap(), "hi");
+        }
+        // Two at once, two after a second, and two after another.
+        let passed = begun.elapsed();
+        assert!((2 * second..3 * second).contains(&passed), "{passed:?}");
+    }
 }
