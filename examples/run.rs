@@ -433,3 +433,37 @@ async fn blocking_needs_no_runtime() {
     assert!(output.status.success(), "{stdout}\n{stderr}");
     assert_eq!(stdout, "called    Hello, Aidar!\nconsumed  Hello, Aidar!\n");
 }
+
+#[tokio::test]
+async fn wire_calls_a_procedure_with_json_alone() {
+    assert_eq!(
+        run_alone("wire").await,
+        concat!(
+            r#"> {"id":"11111111111111111111111111111111","caller_id":"22222222222222222222222222222222","#,
+            r#""payload":"\"Aidar\"","reply_topic":"_rpc_._reply_.22222222222222222222222222222222#ephemeral","timeout_ms":5000}"#,
+            "\n",
+            r#"< {"call_id":"11111111111111111111111111111111","is_exception":false,"payload":"\"Hello, Aidar!\""}"#,
+            "\n",
+            r#"> {"id":"33333333333333333333333333333333","caller_id":"22222222222222222222222222222222","#,
+            r#""payload":"42","reply_topic":"_rpc_._reply_.22222222222222222222222222222222#ephemeral","timeout_ms":5000}"#,
+            "\n",
+            r#"< {"call_id":"33333333333333333333333333333333","is_exception":true,"payload":"#,
+            r#""{\"name\":\"rpc_invalid_payload\",\"payload\":\"\\\"invalid type: integer `42`, expected a string at line 1 column 2\\\"\"}"}"#,
+            "\n",
+        )
+    );
+}
+
+#[tokio::test]
+async fn errors_reach_the_caller_as_what_they_are() {
+    assert_eq!(
+        run_alone("errors").await,
+        "ok          70\n\
+         typed       70 are missing\n\
+         typed       closed\n\
+         unknown     closed\n\
+         payload     field `amount`: invalid type: string \"much\", expected u64\n\
+         internal    net.example.bank.transfer failed: its service's log says why\n\
+         timeout     net.example.nobody\n"
+    );
+}

@@ -75,6 +75,9 @@
 /// | `broadcast` | instead of a channel: one of each instance's own, so that all of them run every call ([multicalls](crate::Multicall)) |
 /// | `timeout = "5s"` | how long a run may take, and how long its generated caller waits (of a stream: how long it may last, and how long it may be silent); `ms`, `s`, `m`, `h` |
 /// | `concurrency = 8` | the most runs at once in one instance |
+/// | `queue = 16` | the most calls that [wait](crate::Procedure::queue) in one instance for a run to end; one more is refused ([`CallError::Overloaded`](crate::CallError::Overloaded)). Default: calls wait in the broker, as long as their callers do |
+/// | `queue_time = "500ms"` | how long a call may have waited before it [is run](crate::Procedure::queue_time); one that has waited longer is refused |
+/// | `remember = "10m"` | for how long the answer to a call with an idempotency key [is given again](crate::Procedure::remember) |
 /// | `idempotent` | running twice does no more than running once |
 /// | `tags("a", "b")` | words by which tools group procedures |
 /// | `hidden` | not shown when services are asked what they are |

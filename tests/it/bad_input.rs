@@ -1,13 +1,27 @@
 //! What does not fit is refused in clear words, quickly, and disturbs nobody else.
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
-use almanet::{CallError, Codec, ConnectError, ConsumeError, Id, InvalidUri, ProduceError, Service, Session};
+use almanet::{
+    CallError, Codec, ConnectError, ConsumeError, Context, Id, InvalidUri, Procedure, ProduceError, Service,
+    Session, transport::PublishError,
+};
+use almanet_nsq_proto::{ErrorCode, ProtocolError};
 use almanet_tests::{TestBroker, echo, unique};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
+
+use crate::spy::Spy;
 
 #[tokio::test]
 async fn an_address_where_nothing_listens_is_named_with_the_cause() {
@@ -145,6 +159,68 @@ async fn garbage_on_a_procedures_topic_is_dropped_and_the_next_call_is_served() 
         session.call::<String>(&uri, "still here").await.unwrap(),
         "still here"
     );
+}
+
+#[tokio::test]
+async fn a_call_whose_reply_topic_is_no_name_is_not_run_and_the_next_call_is_served() {
+    let broker = TestBroker::start().await;
+    let session = broker.session_with(|builder| builder.codec(Codec::Json)).await;
+    let uri = unique("test.count");
+    let runs = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&runs);
+    let count = Procedure::new(&uri, move |_: Context, (): ()| {
+        let run = counter.fetch_add(1, Ordering::SeqCst) + 1;
+        async move { Ok::<_, Infallible>(run) }
+    });
+    // One at a time, in the order in which they were published to one broker.
+    let service = Service::new().procedure(count.concurrency(1));
+    let service = service.start(&session).await.unwrap();
+
+    for reply_topic in ["no name", "a/b", &"a".repeat(65)] {
+        let invocation = serde_json::json!({
+            "id": Id::random(), "caller_id": session.id(), "payload": "null", "reply_topic": reply_topic,
+        });
+        session
+            .produce(format!("_rpc_.{uri}"), &invocation)
+            .await
+            .unwrap();
+    }
+    assert_eq!(session.call::<u32>(&uri, &()).await.unwrap(), 1);
+    service.stop().await;
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_caller_whose_reply_topic_is_refused_keeps_nobody_from_being_served() {
+    let broker = TestBroker::start().await;
+    let uri = unique("test.echo");
+    let (refused, served) = (broker.session().await, broker.session().await);
+    let refused_topic = format!("_rpc_._reply_.{}#ephemeral", refused.id());
+    let tried = watch::Sender::new(0);
+    let mut tries = tried.subscribe();
+    let spy = Spy::connect(&broker).await.on_publish(move |publication| {
+        if publication.topic.as_str() != refused_topic {
+            return Ok(());
+        }
+        tried.send_modify(|tried| *tried += 1);
+        Err(PublishError::Refused {
+            address: "somewhere:4150".into(),
+            topic: publication.topic.clone(),
+            cause: ProtocolError::new(ErrorCode::BadTopic, "PUB topic name is not valid"),
+        })
+    });
+    let service = Service::new().procedure(echo(&uri).concurrency(1));
+    let _service = service.start(&spy.session().await).await.unwrap();
+
+    let call = refused
+        .call::<String>(&uri, "first")
+        .timeout(Duration::from_secs(20));
+    let call = tokio::spawn(call.into_future());
+    // The answer, and the word that it could not be sent.
+    tries.wait_for(|tries| *tries == 2).await.unwrap();
+    assert_eq!(served.call::<String>(&uri, "next").await.unwrap(), "next");
+    assert_eq!(*tries.borrow(), 2, "the call is not run again");
+    call.abort();
 }
 
 #[tokio::test]

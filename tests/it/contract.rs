@@ -289,3 +289,92 @@ async fn a_call_of_a_procedure_that_is_gone_says_which_nobody_serves() {
     }
     service.stop().await;
 }
+
+/// A contract as it began.
+mod early {
+    use almanet::service;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub struct Item {
+        pub name: String,
+    }
+
+    #[service(prepath = "almanet.test.evolving")]
+    pub trait Stock {
+        #[procedure]
+        async fn find(&self, name: String) -> Item;
+    }
+}
+
+/// The same, later: what is found has a price, and something can be ordered.
+mod late {
+    use almanet::service;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub struct Item {
+        pub name: String,
+        #[serde(default)]
+        pub price: Option<u32>,
+    }
+
+    #[service(prepath = "almanet.test.evolving", client = "LateStockClient")]
+    pub trait LateStock {
+        #[procedure]
+        async fn find(&self, name: String) -> Item;
+
+        #[procedure]
+        async fn order(&self, name: String) -> u32;
+    }
+}
+
+struct Stocked;
+
+impl early::Stock for Stocked {
+    async fn find(&self, name: String) -> early::Item {
+        early::Item { name }
+    }
+}
+
+impl late::LateStock for Stocked {
+    async fn find(&self, name: String) -> late::Item {
+        let price = Some(7);
+        late::Item { name, price }
+    }
+
+    async fn order(&self, name: String) -> u32 {
+        name.len() as u32
+    }
+}
+
+#[tokio::test]
+async fn a_result_gains_a_field_and_a_contract_a_procedure_whoever_is_newer() {
+    let broker = TestBroker::start().await;
+    for codec in [Codec::MessagePack, Codec::Json] {
+        let session = broker.session_with(|builder| builder.codec(codec)).await;
+        let (early, late) = (
+            early::StockClient::new(&session),
+            late::LateStockClient::new(&session),
+        );
+
+        let older = early::Stock::into_service(Stocked).start(&session).await.unwrap();
+        let found = late.find("tea".into()).await.unwrap();
+        assert_eq!((found.name.as_str(), found.price), ("tea", None));
+        // The older service does not know the procedure, and disturbs nobody for it.
+        let order = late.order("tea".into()).timeout(Duration::from_millis(200));
+        let error = order.await.unwrap_err();
+        assert!(matches!(error, CallError::Timeout { .. }), "{error:?}");
+        assert_eq!(early.find("tea".into()).await.unwrap().name, "tea");
+        older.stop().await;
+
+        let newer = late::LateStock::into_service(Stocked)
+            .start(&session)
+            .await
+            .unwrap();
+        assert_eq!(early.find("tea".into()).await.unwrap().name, "tea");
+        assert_eq!(late.find("tea".into()).await.unwrap().price, Some(7));
+        assert_eq!(late.order("tea".into()).await.unwrap(), 3);
+        newer.stop().await;
+    }
+}

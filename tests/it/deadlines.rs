@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use almanet::{CallError, Context, Procedure, Service, Session};
+use almanet::{CallError, Context, Procedure, Service, Session, testing::MemoryBroker};
 use almanet_tests::{TestBroker, echo, unique};
 
 /// A procedure that answers with how many milliseconds its caller still waits.
@@ -68,6 +68,20 @@ async fn what_a_handler_calls_has_no_more_time_than_the_handler() {
             _ => assert!(left <= 20_000 && left > 10_000, "{by:?}: {left} ms"),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_call_waited_in_the_broker_counts() {
+    let broker = MemoryBroker::new();
+    let session = Session::builder().transport(broker.transport());
+    let session = session.connect().await.unwrap();
+    let call = session.call::<u64>("test.remaining", &());
+    let call = tokio::spawn(call.timeout(Duration::from_secs(2)).into_future());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let service = Service::new().procedure(remaining("test.remaining"));
+    let _service = service.start(&session).await.unwrap();
+    let left = call.await.unwrap().unwrap();
+    assert!(left <= 1500 && left > 1000, "{left} ms");
 }
 
 #[tokio::test]

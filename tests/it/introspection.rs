@@ -300,9 +300,7 @@ async fn a_session_of_another_language_can_ask() {
     );
     publish(&broker, "_rpc_._control_", "no question").await;
     assert_eq!(answering(&session, name).await, 1);
-    let t = std::time::Instant::now();
     service.stop().await;
-    eprintln!("S {:?}", t.elapsed());
 }
 
 /// NSQ, where some topics are not for everybody.
@@ -347,9 +345,7 @@ async fn a_service_that_may_not_be_asked_serves_all_the_same() {
     let uri = format!("almanet.test.{name}");
     assert_eq!(session.call::<String>(&uri, "here").await.unwrap(), "here");
     assert!(is_silent(&session, &name).await);
-    let t = std::time::Instant::now();
     service.stop().await;
-    eprintln!("S {:?}", t.elapsed());
 }
 
 #[tokio::test]
@@ -385,9 +381,7 @@ async fn services_answer_again_after_the_broker_restarts() {
     tokio::time::timeout(Duration::from_secs(30), answered)
         .await
         .unwrap();
-    let t = std::time::Instant::now();
     service.stop().await;
-    eprintln!("S {:?}", t.elapsed());
 }
 
 #[tokio::test]

@@ -10,10 +10,11 @@ use std::{
 use almanet::{
     CallError, Caller, Codec, Context, Handler, OutgoingCall, Procedure, Request, RpcError, Service, Session,
     layer::{self, ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, LoadShedLayer, Next, TimeoutLayer},
+    testing::MemoryBroker,
 };
 use almanet_tests::{TestBroker, echo, unique};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tower::util::MapErrLayer;
+use tower::{ServiceBuilder, util::MapErrLayer};
 
 #[derive(Debug, thiserror::Error, RpcError, PartialEq)]
 enum AccessError {
@@ -421,4 +422,32 @@ async fn a_multicall_passes_through_the_layers_once() {
     let answers = layered.multicall::<String>(&uri, "hi").count(2).collect();
     assert_eq!(answers.await.unwrap().len(), 2);
     assert_eq!(*log.lock().unwrap(), ["layer"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buffer_lets_clones_share_a_rate_limit_on_either_side() {
+    let second = Duration::from_secs(1);
+    for serving_is_limited in [true, false] {
+        let broker = MemoryBroker::new();
+        let serving = Session::builder().transport(broker.transport());
+        let serving = serving.connect().await.unwrap();
+        let mut calling = Session::builder().transport(broker.transport());
+        let mut service = Service::new().procedure(echo("test.echo"));
+        if serving_is_limited {
+            service = service.layer(ServiceBuilder::new().buffer(64).rate_limit(2, second));
+        } else {
+            calling = calling.layer(ServiceBuilder::new().buffer(64).rate_limit(2, second));
+        }
+        let _service = service.start(&serving).await.unwrap();
+        let calling = calling.connect().await.unwrap();
+
+        let begun = tokio::time::Instant::now();
+        let calls = (0..6).map(|_| calling.call::<String>("test.echo", "hi").into_future());
+        for answer in futures_util::future::join_all(calls).await {
+            assert_eq!(answer.unwrap(), "hi");
+        }
+        // Two at once, two after a second, and two after another.
+        let passed = begun.elapsed();
+        assert!((2 * second..3 * second).contains(&passed), "{passed:?}");
+    }
 }

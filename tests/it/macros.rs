@@ -34,7 +34,10 @@ mod arithmetic {
         hidden,
         tags("math", "example"),
         channel = "workers",
-        concurrency = 8
+        concurrency = 8,
+        queue = 16,
+        queue_time = "500ms",
+        remember = "1h"
     )]
     pub async fn before(context: Context, number: i64) -> Result<i64> {
         assert!(context.procedure().as_str().ends_with(".previous"));
@@ -100,6 +103,7 @@ fn options_and_doc_comments_are_kept() {
         ("almanet", None)
     );
     assert_eq!((add.options().idempotent, add.options().hidden), (false, false));
+    assert_eq!((add.options().queue, add.options().queue_time), (None, None));
 
     let options = previous.options();
     assert_eq!(
@@ -109,6 +113,9 @@ fn options_and_doc_comments_are_kept() {
     assert_eq!(options.timeout, Some(Duration::from_secs(5)));
     assert_eq!((options.idempotent, options.hidden), (true, true));
     assert_eq!((options.channel.as_str(), options.concurrency), ("workers", 8));
+    assert_eq!(options.queue, Some(16));
+    assert_eq!(options.queue_time, Some(Duration::from_millis(500)));
+    assert_eq!(options.remember, Duration::from_secs(3600));
     assert_eq!(options.tags, ["math", "example"]);
 }
 

@@ -10,7 +10,8 @@ use std::{
 };
 
 use almanet::{
-    CallError, Context, Procedure, Retry, RetryBudget, Service, Session, procedure, transport::PublishError,
+    Call, CallError, Context, Procedure, Retry, RetryBudget, RpcError, Service, Session, procedure, service,
+    transport::PublishError,
 };
 use almanet_tests::{TestBroker, unique};
 
@@ -230,4 +231,121 @@ async fn the_callers_of_a_procedure_that_is_declared_idempotent_send_it_again() 
     let (calling, sent) = failing(&broker, 1).await;
     assert_eq!(declared::call(&calling).await.unwrap(), 7);
     assert_eq!(sent.load(Ordering::SeqCst), 2);
+}
+
+#[derive(Debug, PartialEq, thiserror::Error, RpcError)]
+enum CountError {
+    #[error("not before run {run}")]
+    Early { run: u32 },
+    #[error("never")]
+    Never,
+}
+
+/// Fails twice, in the way that its payload names; with the number of its runs.
+fn failing_twice(uri: &str) -> (Procedure, Arc<AtomicU32>) {
+    let runs = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&runs);
+    let procedure = Procedure::new(uri, move |_: Context, how: String| {
+        let run = counter.fetch_add(1, Ordering::SeqCst) + 1;
+        async move {
+            match how.as_str() {
+                _ if run >= 3 => Ok(run),
+                "early" => Err(CountError::Early { run: 3 }),
+                "never" => Err(CountError::Never),
+                _ => panic!("at run {run}"),
+            }
+        }
+    });
+    (procedure, runs)
+}
+
+#[tokio::test]
+async fn the_caller_says_which_errors_are_worth_another_attempt() {
+    type Count = Call<u32, CountError>;
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let early =
+        |call: Count| call.retry_if(|error| matches!(error, CallError::Remote(CountError::Early { .. })));
+    let internal = |call: Count| call.retry_if(|error| matches!(error, CallError::Internal { .. }));
+    let counted = async |how: &str, settings: &dyn Fn(Count) -> Count| {
+        let uri = unique("test.failing");
+        let (procedure, runs) = failing_twice(&uri);
+        let _service = Service::new().procedure(procedure).start(&session).await.unwrap();
+        let call = session.call::<u32>(&uri, how).expecting::<CountError>();
+        let answer = settings(call).await;
+        (answer, runs.load(Ordering::SeqCst))
+    };
+
+    assert!(matches!(counted("early", &early).await, (Ok(3), 3)));
+    let (error, runs) = counted("never", &early).await;
+    assert!(
+        matches!(error, Err(CallError::Remote(CountError::Never))),
+        "{error:?}"
+    );
+    assert_eq!(runs, 1);
+    // As often as the policy says.
+    let (error, runs) = counted("early", &|call| early(call).retry(Retry::default().attempts(2))).await;
+    assert!(matches!(
+        error,
+        Err(CallError::Remote(CountError::Early { run: 3 }))
+    ));
+    assert_eq!(runs, 2);
+    // Who knows what a procedure has done that panicked.
+    let (error, runs) = counted("panic", &internal).await;
+    assert!(matches!(error, Err(CallError::Internal { .. })), "{error:?}");
+    assert_eq!(runs, 1);
+    assert!(matches!(
+        counted("panic", &|call| internal(call).idempotent()).await,
+        (Ok(3), 3)
+    ));
+    // Without a word of it, an answer is final.
+    assert_eq!(counted("early", &|call| call.idempotent()).await.1, 1);
+}
+
+#[tokio::test]
+async fn errors_that_the_caller_leaves_out_are_final() {
+    let broker = TestBroker::start().await;
+    let (calling, sent) = failing(&broker, 1).await;
+    let call = calling.call::<u32>(unique("test.counting"), &()).idempotent();
+    let error = call.retry_if(|_| false).await.unwrap_err();
+    assert!(matches!(error, CallError::Publish { .. }), "{error:?}");
+    assert_eq!(sent.load(Ordering::SeqCst), 1);
+}
+
+/// A contract of which one procedure may be run twice.
+#[service(prepath = "almanet.test.retries")]
+trait Shop {
+    #[procedure(idempotent)]
+    async fn price(&self, item: String) -> u32;
+
+    #[procedure]
+    async fn order(&self, item: String) -> u32;
+}
+
+struct OpenShop;
+
+impl Shop for OpenShop {
+    async fn price(&self, item: String) -> u32 {
+        item.len() as u32
+    }
+
+    async fn order(&self, item: String) -> u32 {
+        item.len() as u32
+    }
+}
+
+#[tokio::test]
+async fn the_client_of_a_contract_sends_what_is_idempotent_again() {
+    let broker = TestBroker::embedded().await;
+    let serving = broker.session().await;
+    let _service = OpenShop.into_service().start(&serving).await.unwrap();
+
+    let (calling, sent) = failing(&broker, 2).await;
+    assert_eq!(ShopClient::new(&calling).price("tea".into()).await.unwrap(), 3);
+    assert_eq!(sent.load(Ordering::SeqCst), 3);
+
+    let (calling, sent) = failing(&broker, 2).await;
+    let error = ShopClient::new(&calling).order("tea".into()).await.unwrap_err();
+    assert!(matches!(error, CallError::Publish { .. }), "{error:?}");
+    assert_eq!(sent.load(Ordering::SeqCst), 1);
 }

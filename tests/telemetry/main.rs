@@ -1,6 +1,7 @@
 //! What can be seen of calls and events from outside: traces, spans, metrics.
 
 mod events;
+mod logs;
 mod metrics;
 mod opentelemetry;
 mod spans;

@@ -3,7 +3,8 @@
 use std::{convert::Infallible, future::pending, time::Duration};
 
 use almanet::{
-    Context, EventContext, EventRetry, Failure, Procedure, PushConsumer, RpcError, Service, Session,
+    CircuitBreaker, Context, EventContext, EventRetry, Failure, Procedure, PushConsumer, RpcError, Service,
+    Session,
     layer::MetricsLayer,
     telemetry::{Prometheus, PrometheusError},
 };
@@ -26,6 +27,54 @@ async fn get(prometheus: &Prometheus, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// Opens the circuit of a procedure that fails until it is well, and sees each state of it.
+async fn circuit_of_each_state(broker: &TestBroker, prometheus: &Prometheus, uri: &str) {
+    /// How the procedure is.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Is {
+        Broken,
+        Busy,
+        Well,
+    }
+    let (state_of, is) = tokio::sync::watch::channel(Is::Broken);
+    let (tried, mut tries) = tokio::sync::mpsc::unbounded_channel();
+    let procedure = Procedure::new(uri, move |_: Context, (): ()| {
+        let mut is = is.clone();
+        let _ = tried.send(());
+        async move {
+            let is = *is.wait_for(|is| *is != Is::Busy).await.unwrap();
+            assert!(is == Is::Well, "not well");
+            Ok::<_, Infallible>(())
+        }
+    });
+    let serving = broker.session().await;
+    let _service = Service::new().procedure(procedure).start(&serving).await.unwrap();
+    let breaker = CircuitBreaker::default()
+        .least_calls(1)
+        .open_for(Duration::from_millis(50));
+    let calling = broker
+        .session_with(|builder| builder.circuit_breaker(breaker))
+        .await;
+    let state = format!("almanet_circuit_state{{procedure=\"{uri}\"}} ");
+    assert!(!prometheus.render().contains(&state));
+    calling.call::<()>(uri, &()).await.unwrap_err();
+    assert!(prometheus.render().contains(&format!("{state}2")));
+    tries.recv().await.unwrap();
+
+    state_of.send_replace(Is::Busy);
+    let uri = uri.to_owned();
+    let call = tokio::spawn(async move {
+        while calling.call::<()>(&uri, &()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    });
+    tries.recv().await.unwrap();
+    assert!(prometheus.render().contains(&format!("{state}1")));
+    state_of.send_replace(Is::Well);
+    call.await.unwrap();
+    assert!(prometheus.render().contains(&format!("{state}0")));
 }
 
 /// Lets a push and a pull consumer of one topic get three good events, one that is permanently bad, one that fails each time,
@@ -145,6 +194,8 @@ async fn prometheus_gets_what_happened() {
     }
 
     let events = events_of_each_kind(&session).await;
+    let broken = unique("test.broken");
+    circuit_of_each_state(&broker, &prometheus, &broken).await;
 
     let metrics = get(&prometheus, "/metrics").await;
     assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");

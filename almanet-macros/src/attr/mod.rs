@@ -13,7 +13,7 @@ use syn::{Attribute, Ident, LitStr};
 pub(crate) use self::list::attribute_arguments;
 use self::{
     list::{OptionList, arguments},
-    value::{attempts, count, duration, durations, flag, ident, text, texts},
+    value::{attempts, count, count_or_none, duration, durations, flag, ident, text, texts},
 };
 use crate::{diagnostics::Diagnostics, validate};
 
@@ -52,19 +52,25 @@ pub(crate) struct ProcedureOptions {
     pub(crate) broadcast: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) concurrency: Option<u32>,
+    pub(crate) queue: Option<u32>,
+    pub(crate) queue_time: Option<Duration>,
+    pub(crate) remember: Option<Duration>,
     pub(crate) idempotent: bool,
     pub(crate) tags: Vec<String>,
     pub(crate) hidden: bool,
 }
 
 impl ProcedureOptions {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 12] = [
         "uri",
         "name",
         "channel",
         "broadcast",
         "timeout",
         "concurrency",
+        "queue",
+        "queue_time",
+        "remember",
         "idempotent",
         "tags",
         "hidden",
@@ -88,6 +94,9 @@ impl ProcedureOptions {
                 }
                 "timeout" => options.timeout = duration(meta, diagnostics),
                 "concurrency" => options.concurrency = count(meta, diagnostics),
+                "queue" => options.queue = count_or_none(meta, diagnostics),
+                "queue_time" => options.queue_time = duration(meta, diagnostics),
+                "remember" => options.remember = duration(meta, diagnostics),
                 "idempotent" => options.idempotent = flag(meta, diagnostics),
                 "tags" => options.tags = texts(meta, diagnostics),
                 "hidden" => options.hidden = flag(meta, diagnostics),
@@ -254,6 +263,9 @@ mod tests {
                 channel = "one#ephemeral",
                 timeout = "2m",
                 concurrency = 8,
+                queue = 0,
+                queue_time = "500ms",
+                remember = "1h",
                 idempotent,
                 tags("a", "b",),
                 hidden,
@@ -265,7 +277,9 @@ mod tests {
         assert!(matches!(options.name, Given::Text(name) if name.value() == "hello"));
         assert_eq!(options.channel.as_deref(), Some("one#ephemeral"));
         assert_eq!(options.timeout, Some(Duration::from_secs(120)));
-        assert_eq!(options.concurrency, Some(8));
+        assert_eq!((options.concurrency, options.queue), (Some(8), Some(0)));
+        assert_eq!(options.queue_time, Some(Duration::from_millis(500)));
+        assert_eq!(options.remember, Some(Duration::from_secs(3600)));
         assert_eq!(options.tags, ["a", "b"]);
         assert!(options.idempotent && options.hidden);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use syn::{Expr, ExprLit, Ident, Lit, LitInt, LitStr, Meta, Token, punctuated::Punctuated};
+use syn::{Expr, ExprLit, Ident, Lit, LitStr, Meta, Token, punctuated::Punctuated};
 
 use super::list::option_name;
 use crate::{diagnostics::Diagnostics, validate};
@@ -49,8 +49,9 @@ pub(super) fn text(
 /// `timeout = "5s"`.
 pub(super) fn duration(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<Duration> {
     let kind = "a time in quotes, with its unit";
-    let example = "timeout = \"5s\"";
-    let value = value(meta, kind, example, diagnostics)?;
+    let name = option_name(meta);
+    let example = format!("{name} = \"5s\"");
+    let value = value(meta, kind, &example, diagnostics)?;
     let text = match value {
         Expr::Lit(ExprLit {
             lit: Lit::Str(text), ..
@@ -62,11 +63,11 @@ pub(super) fn duration(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<Dur
                     lit: Lit::Int(number),
                     ..
                 }) if validate::duration(&number.to_string()).is_ok() => {
-                    format!("timeout = \"{number}\"")
+                    format!("{name} = \"{number}\"")
                 }
-                _ => example.to_owned(),
+                _ => example,
             };
-            diagnostics.at(value, format!("`timeout` is {kind}: write `{example}`"));
+            diagnostics.at(value, format!("`{name}` is {kind}: write `{example}`"));
             return None;
         }
     };
@@ -107,29 +108,30 @@ pub(super) fn attempts(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<u16
 
 /// `concurrency = 8`.
 pub(super) fn count(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<u32> {
-    let kind = "a whole number of at least 1";
-    let example = format!("{} = 8", option_name(meta));
-    let example = example.as_str();
-    let value = value(meta, kind, example, diagnostics)?;
+    whole_number(meta, 1, "a whole number of at least 1", diagnostics)
+}
+
+/// `queue = 16`, or `queue = 0`.
+pub(super) fn count_or_none(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<u32> {
+    whole_number(meta, 0, "a whole number", diagnostics)
+}
+
+/// A suffix, as in `8usize`, is taken: it says nothing wrong.
+fn whole_number(meta: &Meta, least: u32, kind: &str, diagnostics: &mut Diagnostics) -> Option<u32> {
+    let name = option_name(meta);
+    let example = format!("{name} = 8");
+    let value = value(meta, kind, &example, diagnostics)?;
     let number = match value {
         Expr::Lit(ExprLit {
             lit: Lit::Int(number),
             ..
-        }) => whole_number(number),
+        }) => number.base10_parse().ok().filter(|&number| number >= least),
         _ => None,
     };
     if number.is_none() {
-        diagnostics.at(
-            value,
-            format!("`{}` is {kind}: write `{example}`", option_name(meta)),
-        );
+        diagnostics.at(value, format!("`{name}` is {kind}: write `{example}`"));
     }
     number
-}
-
-/// A suffix, as in `8usize`, is taken: it says nothing wrong.
-fn whole_number(number: &LitInt) -> Option<u32> {
-    number.base10_parse().ok().filter(|&number| number >= 1)
 }
 
 /// A flag: the option's name alone.

@@ -291,10 +291,25 @@ fn settings(procedure: &Procedure) -> TokenStream {
         let concurrency = Literal::u32_unsuffixed(concurrency);
         quote!(.concurrency(#concurrency))
     });
+    let queue = options.queue.map(|calls| {
+        let calls = Literal::u32_unsuffixed(calls);
+        quote!(.queue(#calls))
+    });
+    let queue_time = options.queue_time.map(|longest| {
+        let longest = duration(longest);
+        quote!(.queue_time(#longest))
+    });
+    let remember = options.remember.map(|time| {
+        let time = duration(time);
+        quote!(.remember(#time))
+    });
     let idempotent = options.idempotent.then(|| quote!(.idempotent()));
     let tags = &options.tags;
     let hidden = options.hidden.then(|| quote!(.hidden()));
-    quote!(#description #channel #broadcast #timeout #concurrency #idempotent #(.tag(#tags))* #hidden)
+    quote! {
+        #description #channel #broadcast #timeout #concurrency #queue #queue_time #remember #idempotent
+        #(.tag(#tags))* #hidden
+    }
 }
 
 /// Several arguments as they travel: a map by name.
@@ -317,6 +332,11 @@ fn arguments_struct(arguments: &[Argument], derive: &str) -> TokenStream {
 
 /// The setter that calls and procedures both have.
 fn timeout(timeout: Duration) -> TokenStream {
-    let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-    quote!(.timeout(::core::time::Duration::from_millis(#millis)))
+    let timeout = duration(timeout);
+    quote!(.timeout(#timeout))
+}
+
+fn duration(duration: Duration) -> TokenStream {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    quote!(::core::time::Duration::from_millis(#millis))
 }

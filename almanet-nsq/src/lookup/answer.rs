@@ -29,6 +29,8 @@ struct Entry {
     broadcast_address: String,
     #[serde(default)]
     tcp_port: i64,
+    #[serde(default)]
+    http_port: i64,
 }
 
 /// What the body of an error says.
@@ -49,12 +51,26 @@ pub(super) fn listed(body: &[u8]) -> Result<Listed, String> {
     }
     let mut listed = Listed::default();
     for entry in answer.producers {
-        match entry.address() {
+        match entry.address(entry.tcp_port) {
             Some(address) => _ = listed.nodes.insert(address),
             None => listed.unusable += 1,
         }
     }
     Ok(listed)
+}
+
+/// The HTTP addresses of the nodes of a good answer; an error when one of them has none.
+pub(super) fn http_addresses(body: &[u8]) -> Result<BTreeSet<Arc<str>>, String> {
+    let answer: Answer =
+        serde_json::from_slice(body).map_err(|error| format!("its answer cannot be read: {error}"))?;
+    let addresses = answer.producers.iter().take(MAX_NODES);
+    addresses
+        .map(|entry| {
+            entry
+                .address(entry.http_port)
+                .ok_or_else(|| "it lists a node without an HTTP address".to_owned())
+        })
+        .collect()
 }
 
 /// Whether the body of an answer with status 404 says that nobody has the topic yet.
@@ -63,9 +79,10 @@ pub(super) fn is_unknown_topic(body: &[u8]) -> bool {
 }
 
 impl Entry {
-    fn address(&self) -> Option<Arc<str>> {
+    /// The node's address with this port of it.
+    fn address(&self, port: i64) -> Option<Arc<str>> {
         let host = self.broadcast_address.as_str();
-        let port = u16::try_from(self.tcp_port).ok().filter(|port| *port != 0)?;
+        let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
         let is_host = !host.is_empty()
             && host.len() <= MAX_HOST_LENGTH
             && host.chars().all(|c| c.is_alphanumeric() || "-._:[]%".contains(c));

@@ -12,7 +12,7 @@ use super::{
     lookupd::{Lookupd, parse_address},
     nodes::Nodes,
     poll::Poll,
-    topics::TopicList,
+    topics::{TopicList, Who},
 };
 
 /// The nsqlookupds of a cluster, which know its nodes.
@@ -103,7 +103,7 @@ impl Lookup {
 
     /// Which topics there are on any node (nsqlookupd's `/topics`). Nothing is asked yet.
     pub fn topics(&self) -> TopicList {
-        TopicList::new(Arc::clone(&self.addresses), "/topics", &self.config)
+        TopicList::new(Arc::clone(&self.addresses), Who::Lookupds, &self.config)
     }
 
     async fn follow(&self, path: String) -> Result<Nodes, LookupError> {

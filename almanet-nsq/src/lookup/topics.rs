@@ -24,9 +24,16 @@ const STATS: &str = "/stats?format=json&include_clients=false&include_mem=false"
 /// themselves.
 #[derive(Clone, Debug)]
 pub struct TopicList {
-    addresses: Arc<[Arc<str>]>,
-    path: &'static str,
-    limits: Limits,
+    pub(super) addresses: Arc<[Arc<str>]>,
+    pub(super) who: Who,
+    pub(super) limits: Limits,
+}
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Lookupds,
+    Nodes,
 }
 
 /// nsqlookupd lists names, nsqd objects that have one.
@@ -43,10 +50,10 @@ enum Entry {
 }
 
 impl TopicList {
-    pub(super) fn new(addresses: Arc<[Arc<str>]>, path: &'static str, config: &LookupConfig) -> Self {
+    pub(super) fn new(addresses: Arc<[Arc<str>]>, who: Who, config: &LookupConfig) -> Self {
         Self {
             addresses,
-            path,
+            who,
             limits: Limits {
                 time: config.request_timeout,
                 bytes: config.max_answer_size,
@@ -81,7 +88,7 @@ impl TopicList {
         let addresses: Arc<[Arc<str>]> = addresses.collect::<Result<_, _>>()?;
         match addresses.is_empty() {
             true => Err(LookupError::NoAddress),
-            false => Ok(Self::new(addresses, STATS, &config)),
+            false => Ok(Self::new(addresses, Who::Nodes, &config)),
         }
     }
 
@@ -116,7 +123,11 @@ impl TopicList {
             address: address.to_owned(),
             cause,
         };
-        let (status, body) = ask(address, self.path, self.limits).await?;
+        let path = match self.who {
+            Who::Lookupds => "/topics",
+            Who::Nodes => STATS,
+        };
+        let (status, body) = ask(address, path, self.limits).await?;
         match status {
             StatusCode::OK => listed(&body).map_err(not_usable),
             status => Err(not_usable(format!("it answers with the status {status}"))),

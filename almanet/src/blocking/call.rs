@@ -40,6 +40,13 @@ impl<T, E> Call<T, E> {
         }
     }
 
+    /// Ends the call when nobody serves the procedure: see
+    /// [`Call::responders_within`](crate::Call::responders_within).
+    pub fn responders_within(mut self, patience: Duration) -> Self {
+        self.call = self.call.responders_within(patience);
+        self
+    }
+
     /// Sends a header along: see [`Call::header`](crate::Call::header).
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.call = self.call.header(name, value);
@@ -56,6 +63,15 @@ impl<T, E> Call<T, E> {
     /// When to send the call again if it fails: see [`Call::retry`](crate::Call::retry).
     pub fn retry(mut self, policy: Retry) -> Self {
         self.call = self.call.retry(policy);
+        self
+    }
+
+    /// Which errors are worth another attempt: see [`Call::retry_if`](crate::Call::retry_if).
+    pub fn retry_if(mut self, is_worth_it: impl Fn(&CallError<E>) -> bool + Send + Sync + 'static) -> Self
+    where
+        E: RpcError,
+    {
+        self.call = self.call.retry_if(is_worth_it);
         self
     }
 

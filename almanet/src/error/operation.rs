@@ -72,6 +72,18 @@ pub enum CallError<E: std::error::Error + 'static = RemoteError> {
         /// How long the caller waited.
         waited: Duration,
     },
+    /// The broker says that nobody serves the procedure. Only a call that asks for it
+    /// ([`Call::responders_within`](crate::Call::responders_within)) ends so. A service that starts before the call's
+    /// timeout has passed may run it all the same.
+    #[error(
+        "nobody serves {procedure}: no service had it {waited:?} after the call; start one, or wait longer"
+    )]
+    NoResponders {
+        /// The procedure that was called.
+        procedure: Uri,
+        /// How long the caller waited.
+        waited: Duration,
+    },
     /// The instance that got the call had too much to do, and did not run it.
     #[error("{procedure} was not run: {reason}")]
     Overloaded {
@@ -218,6 +230,7 @@ impl CallError {
             Self::InvalidReturn { procedure, reason } => CallError::InvalidReturn { procedure, reason },
             Self::Internal { procedure } => CallError::Internal { procedure },
             Self::Timeout { procedure, waited } => CallError::Timeout { procedure, waited },
+            Self::NoResponders { procedure, waited } => CallError::NoResponders { procedure, waited },
             Self::Overloaded { procedure, reason } => CallError::Overloaded { procedure, reason },
             Self::StreamOnly { procedure } => CallError::StreamOnly { procedure },
             Self::NotAStream { procedure } => CallError::NotAStream { procedure },

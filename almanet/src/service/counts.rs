@@ -4,11 +4,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CallCounts {
-    /// Finished without being run: the caller had stopped waiting before.
+    /// Finished without being run: the caller stopped waiting before, while the call was in the broker or waited here.
     pub expired: u64,
     /// Dropped while they ran, because the caller's time was up.
     pub timed_out: u64,
-    /// Dropped while they ran, because the caller gave them up.
+    /// Dropped while they ran or waited for their turn, because the caller gave them up.
     pub cancelled: u64,
     /// Answered with an error because there was too much to do.
     pub overloaded: u64,

@@ -23,7 +23,7 @@ use super::{
     run::{Limits, Run},
     serving::Serving,
     stream::{Asked, Outlet},
-    turn::{Room, Turn, Waited},
+    turn::{Room, Turn},
 };
 use crate::{
     error::{OVERLOADED, RemoteError},
@@ -66,18 +66,18 @@ pub(super) struct Worker {
 }
 
 /// A call that is about to run.
-struct Call {
+pub(super) struct Call {
     received: Instant,
-    address: ReplyAddress,
-    limits: Limits,
-    request: Request,
+    pub(super) address: ReplyAddress,
+    pub(super) limits: Limits,
+    pub(super) request: Request,
     /// However the run ends, what the handler has spawned learns of it.
     cancel_on_return: DropGuard,
 }
 
 /// Whose call it is and how it is answered.
-struct ReplyAddress {
-    id: Id,
+pub(super) struct ReplyAddress {
+    pub(super) id: Id,
     codec: Codec,
     topic: Option<TopicName>,
     takes_control: bool,
@@ -88,7 +88,7 @@ struct ReplyAddress {
 }
 
 /// What a message turns out to be.
-enum Accepted {
+pub(super) enum Accepted {
     Call(Call),
     /// It has waited too long to be run.
     TooOld(ReplyAddress),
@@ -107,6 +107,13 @@ pub(super) enum Done {
     Requeue,
     /// As [`Requeue`](Self::Requeue), but not at once.
     Later,
+}
+
+impl ReplyAddress {
+    /// Where the caller takes word of where its call is.
+    pub(super) fn listener(&self) -> Option<&TopicName> {
+        self.topic.as_ref().filter(|_| self.takes_control)
+    }
 }
 
 impl Worker {
@@ -162,27 +169,8 @@ impl Worker {
         ended.await;
     }
 
-    /// Answers a call whose turn it is not.
-    async fn wait(&self, delivery: &Delivery, turn: Turn) -> Done {
-        let reason = match turn {
-            Turn::Runs(permit) => return self.handle(delivery, permit).await,
-            Turn::Waits(place) => match self.room.wait(delivery, place, &self.stop).await {
-                Waited::Runs(permit) => return self.handle(delivery, permit).await,
-                Waited::Stopped => return Done::Requeue,
-                Waited::TooLong => TOO_LONG,
-            },
-            Turn::TooMany => "too many calls wait",
-        };
-        let address = match self.look_at(delivery).await {
-            Accepted::Call(call) => call.address,
-            Accepted::TooOld(address) => address,
-            Accepted::Doubtful | Accepted::Nothing => return Done::Finish,
-        };
-        self.refuse(address, reason)
-    }
-
     /// Runs a call and answers it.
-    async fn handle(&self, delivery: &Delivery, _permit: OwnedSemaphorePermit) -> Done {
+    pub(super) async fn handle(&self, delivery: &Delivery, _permit: OwnedSemaphorePermit) -> Done {
         let Call {
             received,
             address,
@@ -197,10 +185,7 @@ impl Worker {
         let meter = &*self.served.meter;
         let running = meter.start();
         let outlet = request.context.outlet().cloned();
-        let listener = address
-            .topic
-            .as_ref()
-            .filter(|_| address.takes_control && outlet.is_none());
+        let listener = address.listener().filter(|_| outlet.is_none());
         if outlet.is_some() && !Box::pin(self.hear_caller()).await {
             return Done::Requeue;
         }
@@ -238,7 +223,7 @@ impl Worker {
         }
     }
 
-    fn refuse(&self, address: ReplyAddress, reason: &str) -> Done {
+    pub(super) fn refuse(&self, address: ReplyAddress, reason: &str) -> Done {
         if address.forward.is_some() {
             // Nobody waits who could try again.
             return Done::Later;
@@ -303,7 +288,7 @@ impl Worker {
     }
 
     /// Reads a call; where its age decides, after a look at the broker's clock.
-    async fn look_at(&self, delivery: &Delivery) -> Accepted {
+    pub(super) async fn look_at(&self, delivery: &Delivery) -> Accepted {
         match self.accept(delivery, None) {
             Accepted::Doubtful => {
                 let ahead = Box::pin(self.session.ahead_of(&delivery.node)).await;
@@ -426,7 +411,7 @@ fn reply_to(address: ReplyAddress, answer: Answer) -> Done {
     }
 }
 
-const TOO_LONG: &str = "the call has waited too long";
+pub(super) const TOO_LONG: &str = "the call has waited too long";
 
 /// After which time a call comes back that found no room and that nobody waits for.
 const LATER: Duration = Duration::from_secs(1);

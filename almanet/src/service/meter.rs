@@ -22,11 +22,11 @@ const OTHER_NAMES: &str = "(other)";
 pub(super) struct Meter {
     started: Counter,
     ended: Counter,
-    /// Calls that came too late to be run.
+    /// Calls whose time was up before they were run.
     pub(super) expired: Counter,
     /// Runs that were dropped because the caller's time was up.
     pub(super) timed_out: Counter,
-    /// Runs that were dropped because the caller gave up.
+    /// Calls that were dropped, running or waiting for their turn, because the caller gave up.
     pub(super) cancelled: Counter,
     /// Runs that were dropped because the service ends.
     pub(super) cut_off: Counter,

@@ -22,6 +22,7 @@ mod serving;
 mod start;
 mod stream;
 mod turn;
+mod wait;
 
 pub use builder::Service;
 pub use context::Context;

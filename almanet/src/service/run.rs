@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A call that takes longer than this is one of which its caller should know where it runs.
-const ANNOUNCED_AFTER: Duration = Duration::from_millis(100);
+pub(super) const ANNOUNCED_AFTER: Duration = Duration::from_millis(100);
 
 /// What bounds a run beside the handler itself.
 #[derive(Clone, Copy)]

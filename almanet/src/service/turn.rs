@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep_until},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::transport::{Delivery, Subscription};
 
@@ -28,14 +24,6 @@ pub(super) enum Turn {
     /// It has a place among those that wait.
     Waits(OwnedSemaphorePermit),
     TooMany,
-}
-
-/// What became of a call that waited.
-pub(super) enum Waited {
-    Runs(OwnedSemaphorePermit),
-    TooLong,
-    /// The service stops.
-    Stopped,
 }
 
 impl Room {
@@ -72,36 +60,13 @@ impl Room {
         Some((delivery, turn))
     }
 
-    /// Waits for a running call to end. The message is kept from being delivered to others meanwhile.
-    pub(super) async fn wait(
-        &self,
-        delivery: &Delivery,
-        place: OwnedSemaphorePermit,
-        stop: &CancellationToken,
-    ) -> Waited {
-        let begun = Instant::now();
-        let until = self.longest_wait.and_then(|longest| begun.checked_add(longest));
-        let touch_every = delivery.message_timeout / 3;
-        let mut touch_at = begun + touch_every;
-        let mut turn = std::pin::pin!(Arc::clone(&self.running).acquire_owned());
-        loop {
-            let wake_at = until.map_or(touch_at, |until| until.min(touch_at));
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return Waited::Stopped,
-                permit = &mut turn => {
-                    drop(place);
-                    return permit.map_or(Waited::Stopped, Waited::Runs);
-                }
-                () = sleep_until(wake_at) => {
-                    if until.is_some_and(|until| until <= Instant::now()) {
-                        return Waited::TooLong;
-                    }
-                    // When the connection is gone the broker delivers the message again, touched or not.
-                    let _ = delivery.touch();
-                    touch_at += touch_every;
-                }
-            }
-        }
+    /// When a running call has ended and this one may run; `None` when nothing runs any more.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.running).acquire_owned().await.ok()
+    }
+
+    /// How long a call may wait in this instance.
+    pub(super) fn longest_wait(&self) -> Option<Duration> {
+        self.longest_wait
     }
 }

@@ -4,11 +4,11 @@ use std::{future::poll_fn, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::{pending::Answer, retry::Retry, shared::Session};
+use super::{again::Again, pending::Answer, retry::Retry, shared::Session};
 use crate::{
-    error::{CallError, OVERLOADED, RpcError},
+    error::{CallError, RpcError},
     id::Id,
     transport::{Publication, PublishError, SubscribeError},
     uri::Uri,
@@ -39,6 +39,7 @@ pub(super) enum Failed {
     },
     Disconnected(Arc<str>),
     TimedOut,
+    NoResponders,
     Cancelled,
     SessionLeft,
 }
@@ -61,25 +62,35 @@ impl Failed {
                 procedure,
                 waited: started.elapsed(),
             },
+            Self::NoResponders => CallError::NoResponders {
+                procedure,
+                waited: started.elapsed(),
+            },
             Self::Cancelled => CallError::Cancelled { procedure },
             Self::SessionLeft => CallError::SessionLeft,
         }
     }
 
-    /// Whether sending again can help. What may have run is only sent again if that does no harm.
-    fn is_worth_another(&self, idempotent: bool) -> bool {
+    /// The same, where sending again can help. What may have run is only sent again if that does no harm.
+    pub(super) fn for_another(&self, idempotent: bool) -> Option<Self> {
         match self {
-            Self::Publish(error) if error.may_have_happened() => idempotent,
+            Self::Publish(error) if error.may_have_happened() => {
+                idempotent.then(|| Self::Publish(error.clone()))
+            }
             Self::Publish(
-                PublishError::NotSent { .. } | PublishError::NoNode { .. } | PublishError::AllFailed(_),
-            ) => true,
-            Self::Disconnected(_) | Self::TimedOut => idempotent,
+                error @ (PublishError::NotSent { .. }
+                | PublishError::NoNode { .. }
+                | PublishError::AllFailed(_)),
+            ) => Some(Self::Publish(error.clone())),
+            Self::Disconnected(node) => idempotent.then(|| Self::Disconnected(Arc::clone(node))),
+            Self::TimedOut => idempotent.then_some(Self::TimedOut),
             Self::Encode(_)
             | Self::Subscribe(_)
             | Self::Publish(_)
             | Self::TooLarge { .. }
+            | Self::NoResponders
             | Self::Cancelled
-            | Self::SessionLeft => false,
+            | Self::SessionLeft => None,
         }
     }
 }
@@ -142,24 +153,20 @@ impl Request {
         }
     }
 
-    /// Sends the invocation, and again, as `policy` and the session's budget allow.
+    /// Sends the invocation, and again, as its policy and the session's budget allow.
     pub(super) async fn exchange_again(
         &self,
         procedure: &Uri,
         deadline: Option<Instant>,
-        policy: Retry,
-        idempotent: bool,
+        again: &Again,
     ) -> Result<Reply, Failed> {
         let budget = &self.session.shared.retry_budget;
         budget.deposit();
+        let (policy, started) = (again.policy, Instant::now());
         let mut attempt = 1;
         loop {
             let outcome = self.clone().attempt(procedure, deadline, policy).await;
-            let is_worth_another = match &outcome {
-                Ok(reply) => is_overloaded(reply),
-                Err(failed) => failed.is_worth_another(idempotent),
-            };
-            if !is_worth_another || attempt >= policy.most_attempts() {
+            if attempt >= policy.most_attempts() || !again.is_worth_it(&outcome, procedure, started) {
                 return outcome;
             }
             let resume_at = Instant::now() + policy.pause(attempt);
@@ -190,6 +197,26 @@ impl Request {
         Box::new(self).exchange_until(procedure, until).await
     }
 
+    /// Ends when nobody has been there for `patience` who could answer, by what the broker says; never, if it cannot say.
+    pub(super) fn unserved(&self, procedure: &Uri, patience: Duration) -> impl Future<Output = ()> + use<> {
+        let (transport, topic) = (
+            Arc::clone(&self.session.shared.transport),
+            procedure.topic().clone(),
+        );
+        async move {
+            loop {
+                sleep(patience).await;
+                match transport.has_subscribers(&topic).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        tracing::debug!(%topic, %error, "cannot learn whether anybody serves a procedure");
+                    }
+                }
+            }
+        }
+    }
+
     /// The body of the message. It is written once: what it is made of is given away.
     pub(super) fn take_body(&mut self, id: Id) -> Result<Bytes, Failed> {
         let codec = self.payload.codec();
@@ -201,9 +228,4 @@ impl Request {
         invocation.reply_topic = self.session.shared.inbox.get().map(|inbox| inbox.topic.clone());
         invocation.encode().map_err(Failed::Encode)
     }
-}
-
-/// Whether an instance refused the call without running it.
-fn is_overloaded(reply: &Reply) -> bool {
-    matches!(&reply.outcome, Err(error) if error.name() == OVERLOADED)
 }

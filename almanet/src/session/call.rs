@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
+    again::{Again, Chosen},
     attempt::{Failed, Request},
     inherit::Inherited,
     multicall::Multicall,
@@ -35,7 +36,11 @@ pub struct Call<T, E = RemoteError> {
     /// Why the payload could not be written; the request has none then.
     pub(super) unwritten: Option<EncodeError>,
     retry: Option<Retry>,
+    /// Which errors are worth another attempt, where the caller has said so.
+    chosen: Option<Chosen>,
     pub(super) idempotent: bool,
+    /// After how long without an answer the broker is asked whether anybody serves the procedure.
+    patience: Option<Duration>,
     returns: PhantomData<fn() -> Result<T, E>>,
 }
 
@@ -61,7 +66,9 @@ impl<T, E> Call<T, E> {
             },
             unwritten,
             retry: None,
+            chosen: None,
             idempotent: false,
+            patience: None,
             returns: PhantomData,
         }
     }
@@ -87,7 +94,9 @@ impl<T, E> Call<T, E> {
             request,
             unwritten,
             retry,
+            chosen,
             idempotent,
+            patience,
             returns: _,
         } = self;
         Call {
@@ -95,9 +104,24 @@ impl<T, E> Call<T, E> {
             request,
             unwritten,
             retry,
+            chosen,
             idempotent,
+            patience,
             returns: PhantomData,
         }
+    }
+
+    /// Ends the call with [`CallError::NoResponders`] when it has waited for `patience` and the broker says that nobody
+    /// serves the procedure; it is asked again each time that `patience` has passed.
+    ///
+    /// Default: the call waits for a service that starts, for as long as its timeout allows. The broker can be asked where
+    /// the session knows an nsqlookupd ([`SessionBuilder::lookupd`](crate::SessionBuilder::lookupd)) or nodes' HTTP
+    /// addresses ([`NsqTransportConfig::http_addresses`](crate::transport::NsqTransportConfig::http_addresses)), and
+    /// in process; elsewhere this changes nothing. A call that is answered sooner asks nobody.
+    pub fn responders_within(mut self, patience: Duration) -> Self {
+        // Asking has its price for the broker.
+        self.patience = Some(patience.max(Duration::from_millis(10)));
+        self
     }
 
     /// Sends a header along, which the procedure finds in [`Context::headers`](crate::Context::headers).
@@ -119,6 +143,31 @@ impl<T, E> Call<T, E> {
     /// When to send the call again if it fails. Default: never, or as [`idempotent`](Self::idempotent) says.
     pub fn retry(mut self, policy: Retry) -> Self {
         self.retry = Some(policy);
+        self
+    }
+
+    /// Which errors are worth another attempt, instead of those that are [by default](Retry): the call is sent again when
+    /// `is_worth_it` says so, as often as its [policy](Self::retry) and the session's budget allow, three times by default.
+    ///
+    /// It is asked about errors that the procedure returned too, which are final otherwise. It is not asked, and the call
+    /// is not sent again, where the error says that a run may have come to harm and the call is not
+    /// [idempotent](Self::idempotent), and where another attempt cannot help.
+    ///
+    /// ```no_run
+    /// # async fn example(session: almanet::Session) -> Result<(), almanet::CallError> {
+    /// use almanet::CallError;
+    ///
+    /// let busy = |error: &CallError| matches!(error, CallError::Remote(error) if error.name() == "busy");
+    /// let price: u64 = session.call("net.example.price", &"tea").retry_if(busy).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retry_if(mut self, is_worth_it: impl Fn(&CallError<E>) -> bool + Send + Sync + 'static) -> Self
+    where
+        E: RpcError,
+    {
+        self.retry.get_or_insert_default();
+        self.chosen = Some(Chosen::by(is_worth_it));
         self
     }
 
@@ -162,11 +211,16 @@ impl<T, E> Call<T, E> {
 
 impl<T, E: RpcError> Call<T, E> {
     /// What is sent, once it is certain that it can be, and what there is to say of it that most calls do not have.
-    fn prepare(self) -> Result<(Uri, Request, Option<Again>), CallError<E>> {
-        let idempotent = self.idempotent;
-        let again = self.retry.map(|policy| Again { policy, idempotent });
+    fn prepare(self) -> Result<(Uri, Request, Settings), CallError<E>> {
+        let (idempotent, chosen) = (self.idempotent, self.chosen.clone());
+        let again = self.retry.map(|policy| Again {
+            policy,
+            idempotent,
+            chosen,
+        });
+        let patience = self.patience;
         let (procedure, request) = self.checked()?;
-        Ok((procedure, request, again))
+        Ok((procedure, request, Settings { again, patience }))
     }
 
     /// What is sent, once it is certain that it can be.
@@ -186,9 +240,9 @@ impl<T, E: RpcError> Call<T, E> {
         self,
         read: fn(&Payload) -> Result<U, DecodeError>,
     ) -> Result<impl Future<Output = Result<U, CallError<E>>> + Send, CallError<E>> {
-        let (procedure, request, retry) = self.prepare()?;
-        let is_plain = request.session.inherited.is_none() && retry.is_none();
-        let retry = retry.map(Box::new);
+        let (procedure, request, settings) = self.prepare()?;
+        let settings = settings.are_any().then(|| Box::new(settings));
+        let is_plain = request.session.inherited.is_none() && settings.is_none();
         // There is a future of this for each call under way, so what only few calls need is boxed, and what is sent too.
         let request = Box::new(request);
         Ok(async move {
@@ -206,7 +260,7 @@ impl<T, E: RpcError> Call<T, E> {
                 let deadline = started.checked_add(request.timeout);
                 request.exchange_until(&procedure, deadline).await
             } else {
-                Box::pin(exchange(request, &procedure, retry.as_deref(), started)).await
+                Box::pin(exchange(request, &procedure, settings.as_deref(), started)).await
             };
             let outcome = outcome(reply, procedure, started, read);
             if let Some(admitted) = admitted {
@@ -217,17 +271,23 @@ impl<T, E: RpcError> Call<T, E> {
     }
 }
 
-/// When a call is sent again.
-pub(super) struct Again {
-    policy: Retry,
-    idempotent: bool,
+/// What few calls have.
+struct Settings {
+    again: Option<Again>,
+    patience: Option<Duration>,
+}
+
+impl Settings {
+    fn are_any(&self) -> bool {
+        self.again.is_some() || self.patience.is_some()
+    }
 }
 
 /// Exchanges a request for its reply, within the limits of the call that it is made for.
 async fn exchange(
     mut request: Box<Request>,
     procedure: &Uri,
-    again: Option<&Again>,
+    settings: Option<&Settings>,
     started: Instant,
 ) -> Result<Reply, Failed> {
     let deadline = request.deadline(started);
@@ -239,13 +299,25 @@ async fn exchange(
         // The call that this one is made for has no time left: nobody needs to hear of it.
         return Err(Failed::TimedOut);
     }
+    let patience = settings.and_then(|settings| settings.patience);
+    let unserved = patience.map(|patience| request.unserved(procedure, patience));
     let exchange = async {
-        match again {
+        match settings.and_then(|settings| settings.again.as_ref()) {
             Some(again) => {
-                let sent = request.exchange_again(procedure, deadline, again.policy, again.idempotent);
+                let sent = request.exchange_again(procedure, deadline, again);
                 Box::pin(sent).await
             }
             None => request.exchange_until(procedure, deadline).await,
+        }
+    };
+    let exchange = async {
+        let Some(unserved) = unserved else {
+            return exchange.await;
+        };
+        tokio::select! {
+            biased;
+            reply = exchange => reply,
+            () = unserved => Err(Failed::NoResponders),
         }
     };
     match inherited {
@@ -279,6 +351,7 @@ pub(super) fn is_failure<E: RpcError>(error: &CallError<E>) -> bool {
     matches!(
         error,
         CallError::Timeout { .. }
+            | CallError::NoResponders { .. }
             | CallError::Disconnected { .. }
             | CallError::Overloaded { .. }
             | CallError::Internal { .. }
@@ -364,6 +437,7 @@ impl<T, E> fmt::Debug for Call<T, E> {
             .field("headers", &self.request.headers)
             .field("retry", &self.retry)
             .field("idempotent", &self.idempotent)
+            .field("patience", &self.patience)
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::uri::Uri;
+use crate::{telemetry, uri::Uri};
 
 /// How many procedures a session keeps circuits for; calls of others go out as if there were none.
 const MAX_CIRCUITS: usize = 10_000;
@@ -205,6 +205,7 @@ impl Circuits {
             Some(Circuit::Trying) => return Err(Duration::ZERO),
             Some(circuit @ Circuit::Open { .. }) => {
                 *circuit = Circuit::Trying;
+                telemetry::circuit(procedure, 1);
                 true
             }
             Some(Circuit::Closed { .. }) | None => false,
@@ -236,9 +237,13 @@ impl Circuits {
         let circuit = circuits
             .entry(procedure.clone())
             .or_insert_with(|| Circuit::closed(now));
+        let decided = matches!(circuit, Circuit::Trying);
         if circuit.count(&self.breaker, now, failed) {
+            telemetry::circuit(procedure, 2);
             drop(circuits);
             tracing::warn!(%procedure, open_for = ?self.breaker.open_for, "too many calls failed: the circuit is open");
+        } else if decided {
+            telemetry::circuit(procedure, 0);
         }
     }
 

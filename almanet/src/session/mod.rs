@@ -1,5 +1,6 @@
 //! A program's place among the others: it calls, produces and consumes through one [`Session`].
 
+mod again;
 mod attempt;
 mod builder;
 mod call;

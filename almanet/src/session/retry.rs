@@ -11,7 +11,8 @@ use tower::retry::budget::{Budget as _, TpsBudget};
 /// ([`CallError::Overloaded`](crate::CallError::Overloaded)). What may have run is sent again only if the call is
 /// [idempotent](crate::Call::idempotent): the broker did not confirm it, its node was lost
 /// ([`CallError::Disconnected`](crate::CallError::Disconnected)), or the attempt took longer than
-/// [`attempt_timeout`](Self::attempt_timeout). An error that the procedure returned is an answer, and final.
+/// [`attempt_timeout`](Self::attempt_timeout). An error that the procedure returned is an answer, and final,
+/// unless [`Call::retry_if`](crate::Call::retry_if) says otherwise.
 ///
 /// No attempt begins once the call's own timeout has passed, and all calls of a session share a [`RetryBudget`], so that
 /// retries do not make an outage worse.

@@ -24,6 +24,17 @@ pub(crate) fn unanswered(procedure: &Uri, reason: &'static str) {
     }
 }
 
+/// Shows how open the circuit of a procedure is: 0 is closed, 1 half open, 2 open.
+#[cfg_attr(
+    not(feature = "metrics"),
+    allow(unused_variables, reason = "only metrics need them")
+)]
+pub(crate) fn circuit(procedure: &Uri, state: u8) {
+    #[cfg(feature = "metrics")]
+    metrics::gauge!("almanet_circuit_state", "procedure" => procedure.as_str().to_owned())
+        .set(f64::from(state));
+}
+
 /// Messages that are published, to be counted.
 pub(crate) struct Produced {
     #[cfg(feature = "metrics")]

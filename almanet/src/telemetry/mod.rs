@@ -26,7 +26,7 @@ mod span;
 
 pub(crate) use consumed::{Answered, Consumed, Counted};
 pub use context::{InvalidTraceContext, TraceContext};
-pub(crate) use count::{Produced, unanswered};
+pub(crate) use count::{Produced, circuit, unanswered};
 pub(crate) use event::{EmitSpan, carry_trace, consume};
 #[cfg(feature = "prometheus")]
 pub use prometheus::{Prometheus, PrometheusError};

@@ -216,6 +216,7 @@ impl<E: std::error::Error> CallError<E> {
             Self::InvalidReturn { .. } => "invalid_return",
             Self::Internal { .. } => "internal",
             Self::Timeout { .. } => "timeout",
+            Self::NoResponders { .. } => "no_responders",
             Self::Overloaded { .. } => "overloaded",
             Self::StreamOnly { .. } | Self::NotAStream { .. } => "invalid_call",
             Self::Interrupted { .. } => "interrupted",

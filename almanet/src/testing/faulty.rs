@@ -96,6 +96,10 @@ impl<T: Transport> Transport for Faulty<T> {
         self.inner.topics().await
     }
 
+    async fn has_subscribers(&self, topic: &TopicName) -> Result<bool, TopicsError> {
+        self.inner.has_subscribers(topic).await
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

@@ -76,6 +76,20 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
         Err(TopicsError::Unknowable)
     }
 
+    /// Whether anybody is subscribed to `topic`, on any node and as a member of any channel.
+    ///
+    /// # Errors
+    ///
+    /// [`TopicsError`] when nobody can be asked, which is what transports answer that do not implement this, or when not
+    /// all nodes answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping the future ends the asking.
+    async fn has_subscribers(&self, _topic: &TopicName) -> Result<bool, TopicsError> {
+        Err(TopicsError::Unknowable)
+    }
+
     /// Waits for publications that are under way, then closes the transport's connections.
     async fn close(&self);
 }

@@ -58,8 +58,9 @@ impl NsqTransportConfig {
         self
     }
 
-    /// The HTTP addresses of nodes, each a `host:port` (nsqd's port 4151 by default), which are asked what topics there are
-    /// where no nsqlookupd is. Only consumers of patterns need them.
+    /// The HTTP addresses of nodes, each a `host:port` (nsqd's port 4151 by default), which are asked what topics there are,
+    /// and whether anybody reads one, where no nsqlookupd is. Only consumers of patterns need them, and calls that
+    /// [need somebody to answer](crate::Call::responders_within).
     #[must_use]
     pub fn http_addresses(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.http_addresses = addresses.into_iter().map(Into::into).collect();
@@ -261,6 +262,18 @@ impl Transport for NsqTransport {
         };
         topics
             .ask()
+            .await
+            .map_err(|error| TopicsError::Failed(error.into()))
+    }
+
+    async fn has_subscribers(&self, topic: &TopicName) -> Result<bool, TopicsError> {
+        let Some(topics) = &self.topics else {
+            return Err(TopicsError::Unknowable);
+        };
+        let nodes = self.pool.nodes();
+        let known = nodes.iter().map(|node| Arc::from(&*node.address)).collect();
+        topics
+            .has_subscribers(topic, &known)
             .await
             .map_err(|error| TopicsError::Failed(error.into()))
     }

@@ -7,10 +7,15 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-/// The Python that has the package; says that the test is skipped when none is named.
+/// The Python that has the package; says that the test is skipped when none is named, and fails where none may be skipped.
 pub(super) fn python() -> Option<OsString> {
     let python = std::env::var_os("ALMANET_TEST_PYTHON");
     if python.is_none() {
+        let is_needed = std::env::var_os("ALMANET_TEST_SKIPS_NOTHING").is_some();
+        assert!(
+            !is_needed,
+            "ALMANET_TEST_PYTHON names no Python that has the package `almanet`"
+        );
         println!("skipped: ALMANET_TEST_PYTHON names no Python that has the package `almanet`");
     }
     python

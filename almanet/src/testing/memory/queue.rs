@@ -67,6 +67,12 @@ impl Topics {
         self.topics.keys().cloned().collect()
     }
 
+    /// Whether anybody is subscribed to the topic.
+    pub(super) fn is_read(&self, name: &TopicName) -> bool {
+        let topic = self.topics.get(name);
+        topic.is_some_and(|topic| topic.channels.values().any(|channel| channel.subscribers > 0))
+    }
+
     pub(super) fn publish(&mut self, name: &TopicName, bodies: Vec<Bytes>, delay: Duration, now: Instant) {
         let topic = self.topics.entry(name.clone()).or_default();
         for body in bodies {

@@ -130,6 +130,10 @@ impl Transport for MemoryTransport {
         Ok(self.broker.lock().names())
     }
 
+    async fn has_subscribers(&self, topic: &TopicName) -> Result<bool, TopicsError> {
+        Ok(self.broker.lock().is_read(topic))
+    }
+
     async fn close(&self) {
         self.closed.cancel();
     }

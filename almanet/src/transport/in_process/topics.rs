@@ -77,6 +77,12 @@ impl Topics {
         self.topics.keys().cloned().collect()
     }
 
+    /// Whether anybody is subscribed to the topic.
+    pub(super) fn is_read(&self, topic: &TopicName) -> bool {
+        let topic = self.topics.get(topic);
+        topic.is_some_and(|topic| topic.channels.values().any(|queue| queue.subscribers > 0))
+    }
+
     pub(super) fn close(&mut self) {
         self.closed = true;
         let topics = self.topics.values_mut();

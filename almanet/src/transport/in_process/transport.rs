@@ -134,6 +134,10 @@ impl Transport for InProcessTransport {
         Ok(self.shared.topics().names())
     }
 
+    async fn has_subscribers(&self, topic: &TopicName) -> Result<bool, TopicsError> {
+        Ok(self.shared.topics().is_read(topic))
+    }
+
     async fn close(&self) {
         self.shared.topics().close();
     }
