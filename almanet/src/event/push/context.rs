@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use almanet_nsq::{ChannelName, MessageId, TopicName};
 use tokio_util::sync::CancellationToken;
 
+use super::cancellation::Cancellation;
 use crate::{event::header, session::Session, wire::Headers};
 
 /// The circumstances of one event, given to a handler that asks for them. Cheap to clone.
@@ -36,7 +37,16 @@ pub(super) struct Shared {
     pub(super) headers: Headers,
     pub(super) attempt: u32,
     pub(super) last_attempt: bool,
-    pub(super) cancellation: CancellationToken,
+    pub(super) cancellation: Cancellation,
+}
+
+/// Says that the attempt is over when it is dropped, however that comes.
+pub(super) struct End(EventContext);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.shared.cancellation.end();
+    }
 }
 
 impl EventContext {
@@ -108,7 +118,12 @@ impl EventContext {
     /// Fires when the attempt is given up: its time is up, or the service is cut off. The handler's future is dropped
     /// then, so only what it has spawned needs to look.
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.shared.cancellation
+        self.shared.cancellation.token()
+    }
+
+    /// Has the attempt end when this is dropped.
+    pub(super) fn end_on_drop(&self) -> End {
+        End(self.clone())
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    cancellation::Cancellation,
     context::{self, EventContext},
     layered::Runs,
 };
@@ -154,8 +155,6 @@ impl Worker {
                 );
                 return Box::pin(self.failed(event, &topic, self.max_attempts, &failure)).await;
             }
-            let cancellation = CancellationToken::new();
-            let cancel_on_return = cancellation.clone().drop_guard();
             let published = SystemTime::UNIX_EPOCH.checked_add(published(&event.delivery));
             let context = EventContext::new(context::Shared {
                 session: self.session.clone(),
@@ -169,10 +168,11 @@ impl Worker {
                 headers,
                 attempt,
                 last_attempt: attempt >= self.max_attempts,
-                cancellation,
+                cancellation: Cancellation::default(),
             });
+            let end = context.end_on_drop();
             let outcome = self.attempt(context, payload, &event.delivery, &abort).await;
-            drop(cancel_on_return);
+            drop(end);
             match outcome {
                 // The service is cut off.
                 None => {}
