@@ -50,6 +50,9 @@ async fn a_call_is_answered_wherever_its_service_is_cut_off() {
         .unwrap();
     assert_eq!(calling.call::<String>(&uri, "whole").await.unwrap(), "whole");
 
+    // A service that is given an old call compares the clocks, and makes the connection for that now and not in between.
+    assert_eq!(serving.call::<String>(&uri, "whole").await.unwrap(), "whole");
+
     // What one call brings to the service, and takes from it up to the answer, in bytes.
     let before = proxy.counts();
     calling.call::<String>(&uri, "measured").await.unwrap();
