@@ -3,24 +3,18 @@
 use std::{task::Poll, thread, time::Duration};
 
 use almanet::{
-    CallError, Codec, Service, ServiceHandle,
+    CallError, Codec, Context, Procedure, Service, ServiceHandle,
     blocking::{Error, NothingCame, Session},
     service,
 };
 use almanet_tests::{TestBroker, echo, unique};
+use futures_util::stream;
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::{runtime::Runtime, task};
 
 #[service(prepath = "test.blocking")]
 mod greetings {
     use almanet::RpcError;
-
-    use futures_util::{Stream, stream};
-
-    #[procedure]
-    pub async fn names(of: u32) -> impl Stream<Item = Result<u32, Refused>> {
-        stream::iter((0..of).map(|name| if name < 100 { Ok(name) } else { Err(Refused) }))
-    }
 
     #[derive(Debug, thiserror::Error, RpcError)]
     #[error("no")]
@@ -39,6 +33,9 @@ mod greetings {
 struct Elsewhere {
     address: String,
     uri: String,
+    /// A procedure that answers with numbers up to 99, and then with an error. Its name is this test's alone: a stream
+    /// ends with the instance that sends it.
+    numbers: String,
     runtime: Runtime,
     _broker: TestBroker,
     _service: ServiceHandle,
@@ -47,16 +44,27 @@ struct Elsewhere {
 impl Elsewhere {
     fn start() -> Self {
         let runtime = Runtime::new().unwrap();
-        let uri = unique("test.echo");
+        let (uri, numbers) = (unique("test.echo"), unique("test.numbers"));
+        let counting = Procedure::streaming(&numbers, |_: Context, to: u32| async move {
+            let number = |number| match number {
+                ..100 => Ok(number),
+                _ => Err(greetings::Refused),
+            };
+            Ok(stream::iter((0..to).map(number)))
+        });
         let (broker, service) = runtime.block_on(async {
             let broker = TestBroker::start().await;
             let session = broker.session().await;
-            let service = Service::new().procedure(echo(&uri)).merge(greetings::service());
+            let service = Service::new()
+                .procedure(echo(&uri))
+                .procedure(counting)
+                .merge(greetings::service());
             (broker, service.start(&session).await.unwrap())
         });
         Self {
             address: broker.address().to_owned(),
             uri,
+            numbers,
             runtime,
             _broker: broker,
             _service: service,
@@ -68,24 +76,24 @@ impl Elsewhere {
 fn a_stream_is_an_iterator_that_waits() {
     let elsewhere = Elsewhere::start();
     let session = Session::connect(&elsewhere.address).unwrap();
-    let names = |of: u32| {
-        let call = session.call::<u32>("test.blocking.names", &of);
+    let numbers = |of: u32| {
+        let call = session.call::<u32>(&elsewhere.numbers, &of);
         call.expecting::<greetings::Refused>()
             .stream()
             .credit(4)
             .open()
             .unwrap()
     };
-    let whole: Result<Vec<u32>, _> = names(50).collect();
+    let whole: Result<Vec<u32>, _> = numbers(50).collect();
     assert_eq!(whole.unwrap(), (0..50).collect::<Vec<_>>());
-    let mut failing = names(101).skip(100);
+    let mut failing = numbers(101).skip(100);
     let error = failing.next().unwrap().unwrap_err();
     assert!(
         matches!(error, Error::Operation(CallError::Remote(greetings::Refused))),
         "{error:?}"
     );
     assert!(failing.next().is_none());
-    let mut items = names(3);
+    let mut items = numbers(3);
     elsewhere.runtime.block_on(async {
         assert!(matches!(items.next(), Some(Err(Error::WithinAsync))));
     });
