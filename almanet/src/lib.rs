@@ -63,6 +63,7 @@
 //! - `schema` (default): JSON Schemas of what procedures take and return, by [`schemars`].
 //! - `tls` (default): [`transport::Tls`], for connections to nsqd over TLS; building it needs a C compiler.
 
+mod cancellation;
 mod error;
 mod event;
 mod id;

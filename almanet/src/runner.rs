@@ -2,12 +2,15 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    thread,
     time::{Duration, Instant},
 };
 
-use futures_util::{FutureExt, future::poll_immediate};
-use tokio::task::coop;
-use tokio_util::task::TaskTracker;
+use futures_util::FutureExt;
+use tokio::{sync::Semaphore, task::coop};
+use tokio_util::{sync::ReusableBoxFuture, task::TaskTracker};
 
 /// What is over sooner than this is run where it came in: a task would cost about as much as the run.
 const QUICK: Duration = Duration::from_micros(20);
@@ -30,6 +33,10 @@ const USUAL: u32 = 250;
 #[derive(Debug)]
 pub(crate) struct Runner {
     tasks: TaskTracker,
+    /// What tasks hold, where only so many runs may be under way at once.
+    places: Option<Arc<Semaphore>>,
+    /// The memory of a run that is over, for the next one.
+    spare: Option<Boxed>,
     /// By how much runs took longer than they should, less what others were quicker.
     excess: Duration,
     in_tasks_until: Option<Instant>,
@@ -41,10 +48,26 @@ pub(crate) struct Runner {
     untimed: u32,
 }
 
+/// A run, and whether it panicked.
+type Boxed = ReusableBoxFuture<'static, thread::Result<()>>;
+
 impl Runner {
-    pub(crate) fn new() -> Self {
+    /// As many runs at once as come in.
+    pub(crate) fn unlimited() -> Self {
+        Self::new(None)
+    }
+
+    /// At most `runs` at once: the next one comes after [`room`](Self::room).
+    pub(crate) fn limited(runs: usize) -> Self {
+        let places = Semaphore::new(runs.min(Semaphore::MAX_PERMITS));
+        Self::new(Some(Arc::new(places)))
+    }
+
+    fn new(places: Option<Arc<Semaphore>>) -> Self {
         Self {
             tasks: TaskTracker::new(),
+            places,
+            spare: None,
             excess: Duration::ZERO,
             in_tasks_until: None,
             pause: SHORTEST,
@@ -53,30 +76,77 @@ impl Runner {
         }
     }
 
+    /// Waits until one more run may be under way.
+    pub(crate) async fn room(&self) {
+        if let Some(places) = &self.places
+            && places.available_permits() == 0
+        {
+            // It is taken again by the run, if that becomes a task. Nobody else takes any.
+            drop(places.acquire().await);
+        }
+    }
+
     /// Runs `run`, at least up to its first wait or as a task. A panic in it ends this run alone.
-    pub(crate) async fn run(&mut self, run: impl Future<Output = ()> + Send + 'static) {
-        if let Some(until) = self.in_tasks_until {
-            if Instant::now() < until {
-                self.tasks.spawn(run);
-                return;
+    ///
+    /// It is to be followed by [`pause`](Self::pause). This is no future itself: `run` is large, and would be copied into that first.
+    #[inline]
+    pub(crate) fn run(&mut self, run: impl Future<Output = ()> + Send + 'static) {
+        let run = AssertUnwindSafe(run).catch_unwind();
+        let mut boxed = match self.spare.take() {
+            Some(mut boxed) => {
+                boxed.set(run);
+                boxed
             }
-            self.in_tasks_until = None;
+            None => ReusableBoxFuture::new(run),
+        };
+        if self.gives_tasks() {
+            return self.spawn(boxed);
         }
         let begun = self.is_timed().then(Instant::now);
-        let mut run = Box::pin(AssertUnwindSafe(run).catch_unwind());
-        let ended = poll_immediate(&mut run).await;
+        // Whoever has it polled again is its task, which does so first of all.
+        let ended = boxed.poll(&mut Context::from_waker(Waker::noop()));
         if let Some(begun) = begun {
             self.took(begun, Instant::now());
         }
         match ended {
-            None => {
-                self.tasks.spawn(run);
+            Poll::Pending => self.spawn(boxed),
+            Poll::Ready(outcome) => {
+                if outcome.is_err() {
+                    tracing::error!("a run panicked outside of its handler");
+                }
+                self.spare = Some(boxed);
             }
-            Some(Ok(())) => {}
-            Some(Err(_)) => tracing::error!("a run panicked outside of its handler"),
         }
-        // A subscription that always has a next message would let nothing else of this thread run.
+    }
+
+    fn spawn(&self, run: Boxed) {
+        // There is one: whoever runs something has waited for room.
+        let place = self
+            .places
+            .as_ref()
+            .map(|places| Arc::clone(places).try_acquire_owned());
+        self.tasks.spawn(async move {
+            let _place = place;
+            if run.await.is_err() {
+                tracing::error!("a run panicked outside of its handler");
+            }
+        });
+    }
+
+    /// Lets others run, if it is time: a subscription that always has a next message would let nothing else of this thread run.
+    pub(crate) async fn pause(&self) {
         coop::consume_budget().await;
+    }
+
+    fn gives_tasks(&mut self) -> bool {
+        let Some(until) = self.in_tasks_until else {
+            return false;
+        };
+        if Instant::now() < until {
+            return true;
+        }
+        self.in_tasks_until = None;
+        false
     }
 
     /// Whether the next run is one of those that are timed: reading the clock for each would be a cost of its own.
@@ -119,18 +189,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_wait_is_over_at_once_and_what_waits_goes_on_in_a_task() {
-        let mut runner = Runner::new();
+        let mut runner = Runner::unlimited();
         let (ended, released) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
         for waits in [false, true] {
             let (ended, released) = (Arc::clone(&ended), Arc::clone(&released));
-            runner
-                .run(async move {
-                    if waits {
-                        released.notified().await;
-                    }
-                    ended.fetch_add(1, Ordering::Relaxed);
-                })
-                .await;
+            runner.run(async move {
+                if waits {
+                    released.notified().await;
+                }
+                ended.fetch_add(1, Ordering::Relaxed);
+            });
         }
         assert_eq!(ended.load(Ordering::Relaxed), 1);
         let tasks = runner.into_tasks();
@@ -142,9 +210,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_one_run() {
-        let mut runner = Runner::new();
-        runner.run(async { panic!("expected") }).await;
-        runner.run(async { yield_now().await }).await;
+        let mut runner = Runner::unlimited();
+        runner.run(async { panic!("expected") });
+        runner.run(async { yield_now().await });
         runner.into_tasks().wait().await;
     }
 
@@ -158,7 +226,7 @@ mod tests {
 
     #[test]
     fn runs_that_take_long_get_tasks_for_longer_and_longer_until_they_are_rare() {
-        let mut runner = Runner::new();
+        let mut runner = Runner::unlimited();
         let long = TOLERANCE + 2 * QUICK;
         let pauses: Vec<_> = (0..7)
             .map(|_| pause(&mut runner, long).unwrap().as_millis())
@@ -172,7 +240,7 @@ mod tests {
 
     #[test]
     fn many_that_take_a_little_too_long_count_as_one_that_takes_long_and_a_rare_one_does_not() {
-        let mut runner = Runner::new();
+        let mut runner = Runner::unlimited();
         let runs = (1..).find(|_| pause(&mut runner, 5 * QUICK).is_some());
         assert_eq!(runs, Some(126));
         for number in 0..10_000 {

@@ -42,11 +42,13 @@ impl Uri {
         validate(uri)?;
         // Every call has one, so the name is put together where it costs no allocation.
         let mut name = [0; almanet_nsq::MAX_NAME_LENGTH];
-        let length = TOPIC_PREFIX.len() + uri.len();
-        for (place, byte) in name.iter_mut().zip(TOPIC_PREFIX.bytes().chain(uri.bytes())) {
-            *place = byte;
+        for (place, part) in [(0, TOPIC_PREFIX), (TOPIC_PREFIX.len(), uri)] {
+            if let Some(room) = name.get_mut(place..place + part.len()) {
+                room.copy_from_slice(part.as_bytes());
+            }
         }
-        let name = name.get(..length).and_then(|name| std::str::from_utf8(name).ok());
+        let name = name.get(..TOPIC_PREFIX.len() + uri.len());
+        let name = name.and_then(|name| std::str::from_utf8(name).ok());
         let topic = TopicName::new(name.unwrap_or_default()).map_err(|source| InvalidUri::Topic {
             uri: uri.to_owned(),
             source,
@@ -79,23 +81,45 @@ fn validate(uri: &str) -> Result<(), InvalidUri> {
             length: uri.len(),
         });
     }
-    for segment in uri.split('.') {
-        let begins_well = segment.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if !begins_well || !segment.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(InvalidUri::Segment {
-                uri: uri.to_owned(),
-                segment: segment.to_owned(),
-            });
-        }
+    if !is_well_formed(uri) {
+        return Err(wrong_segment(uri));
     }
-    if uri
-        .split('.')
-        .next()
-        .is_some_and(|first| RESERVED.contains(&first))
+    // All of them begin so, which is a quicker look.
+    if uri.starts_with('_')
+        && uri
+            .split('.')
+            .next()
+            .is_some_and(|first| RESERVED.contains(&first))
     {
         return Err(InvalidUri::Reserved { uri: uri.to_owned() });
     }
     Ok(())
+}
+
+/// Whether these are segments joined by dots.
+fn is_well_formed(uri: &str) -> bool {
+    let mut begins = true;
+    let fits = uri.bytes().all(|byte| {
+        let fits = byte.is_ascii_alphabetic()
+            || byte == b'_'
+            || (!begins && (byte.is_ascii_digit() || byte == b'.'));
+        begins = byte == b'.';
+        fits
+    });
+    fits && !begins
+}
+
+/// What is wrong with a text that is not well formed.
+fn wrong_segment(uri: &str) -> InvalidUri {
+    let wrong = uri.split('.').find(|segment| !is_segment(segment));
+    InvalidUri::Segment {
+        uri: uri.to_owned(),
+        segment: wrong.unwrap_or_default().to_owned(),
+    }
+}
+
+fn is_segment(text: &str) -> bool {
+    is_well_formed(text) && !text.contains('.')
 }
 
 /// A text that is no procedure's name.

@@ -104,7 +104,7 @@ impl Context {
     /// Fires when the run has ended, in whichever way: it has answered, its deadline has passed, its caller gave it up,
     /// or the service is cut off. The procedure's future is dropped then, so only what it has spawned needs to look.
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.shared.inherited.cancellation
+        self.shared.inherited.cancelled()
     }
 
     /// The way out for items.

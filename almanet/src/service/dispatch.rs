@@ -8,17 +8,15 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep},
 };
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     context::{self, Context},
     forward::{self, Forward},
+    layered::Runs,
     memory::{Answer, Memory},
     meter::Meter,
-    procedure::{Handler, Request},
+    procedure::Request,
     reply,
     run::{Limits, Run},
     serving::Serving,
@@ -26,6 +24,7 @@ use super::{
     turn::{Room, Turn},
 };
 use crate::{
+    cancellation::{Cancellation, EndOnDrop},
     error::{OVERLOADED, RemoteError},
     id::Id,
     runner::Runner,
@@ -40,7 +39,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) uri: Uri,
-    pub(super) handler: Handler,
+    pub(super) runs: Runs,
     pub(super) timeout: Option<Duration>,
     /// How long a call may have waited before it is run.
     pub(super) queue_time: Option<Duration>,
@@ -72,7 +71,7 @@ pub(super) struct Call {
     pub(super) limits: Limits,
     pub(super) request: Request,
     /// However the run ends, what the handler has spawned learns of it.
-    cancel_on_return: DropGuard,
+    ends_on_return: EndOnDrop,
 }
 
 /// Whose call it is and how it is answered.
@@ -119,8 +118,8 @@ impl ReplyAddress {
 impl Worker {
     /// Serves what arrives until it is stopped, then drains.
     pub(super) async fn serve(self: Arc<Self>, mut subscription: Subscription) {
-        let mut runner = Runner::new();
-        while let Some((delivery, turn)) = self.next(&mut subscription).await {
+        let mut runner = self.room.runner();
+        while let Some((delivery, turn)) = self.next(&runner, &mut subscription).await {
             let worker = Arc::clone(&self);
             let call = async move {
                 let done = match turn {
@@ -132,19 +131,20 @@ impl Worker {
                     rest.await;
                 }
             };
-            runner.run(call).await;
+            runner.run(call);
+            runner.pause().await;
         }
         self.drain(subscription, runner.into_tasks()).await;
         tracing::info!(procedure = %self.served.uri, "stopped");
     }
 
-    async fn next(&self, subscription: &mut Subscription) -> Option<(Delivery, Turn)> {
+    async fn next(&self, runner: &Runner, subscription: &mut Subscription) -> Option<(Delivery, Turn)> {
         if self.stop.is_cancelled() {
             return None;
         }
         tokio::select! {
             biased;
-            next = self.room.next(subscription) => next,
+            next = self.room.next(runner, subscription) => next,
             // Last: waiting for it costs more than looking.
             () = self.stop.cancelled() => None,
         }
@@ -170,13 +170,13 @@ impl Worker {
     }
 
     /// Runs a call and answers it.
-    pub(super) async fn handle(&self, delivery: &Delivery, _permit: OwnedSemaphorePermit) -> Done {
+    pub(super) async fn handle(&self, delivery: &Delivery, _permit: Option<OwnedSemaphorePermit>) -> Done {
         let Call {
             received,
             address,
             limits,
             request,
-            cancel_on_return,
+            ends_on_return,
         } = match self.look_at(delivery).await {
             Accepted::Call(call) => call,
             Accepted::TooOld(address) => return self.refuse(address, TOO_LONG),
@@ -216,7 +216,7 @@ impl Worker {
             }
         };
         drop(running);
-        drop(cancel_on_return);
+        drop(ends_on_return);
         match outlet {
             Some(outlet) => Box::pin(outlet.finish(&self.session, answer)).await,
             None => reply_to(address, answer),
@@ -347,16 +347,16 @@ impl Worker {
         // The caller of a stream waits for as long as it is alive.
         let deadline = deadline.filter(|_| outlet.is_none());
         let limits = Limits { deadline, limit };
-        let cancellation = CancellationToken::new();
+        let cancellation = Arc::<Cancellation>::default();
         let inherited = Inherited {
             deadline: limits.until(),
-            cancellation: cancellation.clone(),
+            cancellation: Arc::clone(&cancellation),
         };
         Accepted::Call(Call {
             received,
             address,
             limits,
-            cancel_on_return: cancellation.drop_guard(),
+            ends_on_return: EndOnDrop(cancellation),
             request: Request {
                 context: Context::new(context::Shared {
                     session: self.session.passing_on(inherited.clone()),

@@ -1,34 +1,88 @@
-//! What the layers around a procedure fail with, as errors that travel.
+//! What runs when a procedure is called, and the layers around it.
 
 use std::{
+    fmt,
     future::{Ready, ready},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures_util::{
     TryFutureExt,
-    future::{Either, MapErr},
+    future::{BoxFuture, Either, FutureExt, MapErr},
 };
-use tower::{BoxError, Service, load_shed, timeout};
+use tower::{
+    BoxError, Layer, Service, ServiceExt, load_shed, service_fn, timeout, util::BoxCloneSyncService,
+};
 
-use super::procedure::Request;
+use super::procedure::{Handler, Request};
 use crate::{
     error::{INTERNAL_ERROR, OVERLOADED, RemoteError, TIMEOUT},
     wire::{Codec, Payload},
 };
 
+/// The user's function, which reads the payload by itself.
+type Function = Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Payload, RemoteError>> + Send + Sync>;
+
+/// What runs when a procedure is called. Without layers nothing is paid for them.
+#[derive(Clone)]
+pub(crate) enum Runs {
+    Bare(Function),
+    Layered(Handler),
+}
+
+impl Runs {
+    pub(super) fn bare<R>(function: impl Fn(Request) -> R + Send + Sync + 'static) -> Self
+    where
+        R: Future<Output = Result<Payload, RemoteError>> + Send + 'static,
+    {
+        Self::Bare(Arc::new(move |request| function(request).boxed()))
+    }
+
+    pub(crate) fn run(&self, request: Request) -> BoxFuture<'static, Result<Payload, RemoteError>> {
+        match self {
+            Self::Bare(function) => function(request),
+            Self::Layered(handler) => handler.clone().oneshot(request).boxed(),
+        }
+    }
+
+    pub(super) fn layer<L>(self, layer: &L) -> Self
+    where
+        L: Layer<Handler>,
+        L::Service: Service<Request, Response = Payload, Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        let inner = match self {
+            Self::Layered(handler) => handler,
+            Self::Bare(function) => {
+                BoxCloneSyncService::new(service_fn(move |request: Request| function(request)))
+            }
+        };
+        Self::Layered(BoxCloneSyncService::new(Layered {
+            inner: layer.layer(inner),
+            failed: None,
+        }))
+    }
+}
+
+impl fmt::Debug for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bare(_) => "Bare",
+            Self::Layered(_) => "Layered",
+        })
+    }
+}
+
 /// Makes what a layer fails with an error that travels, in the codec of the call.
 #[derive(Debug, Clone)]
-pub(super) struct Layered<S> {
+struct Layered<S> {
     inner: S,
     /// Why the layer will never be ready, to be told with the next call.
     failed: Option<String>,
-}
-
-impl<S> Layered<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, failed: None }
-    }
 }
 
 impl<S> Service<Request> for Layered<S>

@@ -29,6 +29,7 @@ pub use context::Context;
 pub(crate) use control::Control;
 pub use counts::CallCounts;
 pub use handle::ServiceHandle;
+pub(crate) use layered::Runs;
 pub use probe::{ObjectSchema, Probe, Unknown};
 pub use procedure::{Handler, NoPayload, Outcome, Procedure, ProcedureOptions, Request};
 pub use schema::{ErrorSchema, Schemas};

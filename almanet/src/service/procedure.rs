@@ -1,12 +1,12 @@
 //! One procedure: its name, its options and what runs when it is called.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{future::ready, time::Duration};
 
 use futures_util::future::Either;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-use tower::{BoxError, Layer, service_fn, util::BoxCloneSyncService};
+use tower::{BoxError, Layer, util::BoxCloneSyncService};
 
-use super::{context::Context, layered::Layered, schema::Schemas};
+use super::{context::Context, layered::Runs, schema::Schemas};
 use crate::{
     error::{INVALID_PAYLOAD, INVALID_RETURN, RemoteError, RpcError},
     id::Id,
@@ -51,7 +51,7 @@ impl Request {
 #[must_use = "a procedure is served by a `Service`"]
 pub struct Procedure {
     pub(super) uri: Result<Uri, InvalidUri>,
-    pub(super) handler: Handler,
+    pub(super) runs: Runs,
     pub(super) options: ProcedureOptions,
     pub(super) schemas: fn() -> Schemas,
 }
@@ -130,8 +130,7 @@ impl Procedure {
         T: Serialize,
         E: RpcError,
     {
-        let function = Arc::new(function);
-        let handler = service_fn(move |request: Request| {
+        let runs = Runs::bare(move |request: Request| {
             let codec = request.payload.codec();
             match request.payload.decode() {
                 Ok(payload) => {
@@ -152,21 +151,21 @@ impl Procedure {
                 )))),
             }
         });
-        Self::handled(uri, BoxCloneSyncService::new(handler))
+        Self::running(uri, runs)
     }
 
-    fn handled(uri: impl AsRef<str>, handler: Handler) -> Self {
+    fn running(uri: impl AsRef<str>, runs: Runs) -> Self {
         Self {
             uri: Uri::new(uri),
-            handler,
+            runs,
             options: ProcedureOptions::default(),
             schemas: Schemas::default,
         }
     }
 
-    /// A procedure whose handler answers with a stream.
-    pub(super) fn streamed(uri: impl AsRef<str>, handler: Handler) -> Self {
-        let mut procedure = Self::handled(uri, handler);
+    /// A procedure that answers with a stream.
+    pub(super) fn streamed(uri: impl AsRef<str>, runs: Runs) -> Self {
+        let mut procedure = Self::running(uri, runs);
         procedure.options.streaming = true;
         procedure
     }
@@ -303,7 +302,7 @@ impl Procedure {
             + Sync
             + 'static,
     {
-        self.handler = BoxCloneSyncService::new(Layered::new(layer.layer(self.handler)));
+        self.runs = self.runs.layer(&layer);
         self
     }
 }

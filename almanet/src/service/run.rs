@@ -169,7 +169,7 @@ impl Worker {
 
     /// What the handler answers, or has answered before.
     fn answer(&self, request: Request) -> impl Future<Output = Answer> {
-        let handler = self.served.handler.clone();
+        let runs = &self.served.runs;
         match request.context.headers().get(IDEMPOTENCY_KEY) {
             // Of a stream only the end could be remembered.
             Some(key) if request.context.outlet().is_none() => {
@@ -178,11 +178,11 @@ impl Worker {
                 Either::Right(Box::pin(async move {
                     let replayed = || self.served.meter.replayed.increment();
                     // Only what runs has a span, not an answer that is remembered.
-                    let running = async { telemetry::run(handler, request).await };
+                    let running = async { telemetry::run(runs, request).await };
                     self.memory.answer(&key, &payload, replayed, running).await
                 }))
             }
-            _ => Either::Left(telemetry::run(handler, request)),
+            _ => Either::Left(telemetry::run(runs, request)),
         }
     }
 

@@ -140,7 +140,7 @@ fn check(procedures: Vec<Procedure>) -> Result<Checked, StartError> {
     let mut shown = Vec::new();
     for Procedure {
         uri,
-        handler,
+        runs,
         options,
         schemas,
     } in procedures
@@ -181,7 +181,7 @@ fn check(procedures: Vec<Procedure>) -> Result<Checked, StartError> {
         served.push((
             Served {
                 uri,
-                handler,
+                runs,
                 timeout,
                 queue_time,
                 streaming,

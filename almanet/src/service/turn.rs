@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::transport::{Delivery, Subscription};
+use crate::{
+    runner::Runner,
+    transport::{Delivery, Subscription},
+};
 
 /// How many calls may be received beyond those that run and wait, to be refused.
 const REFUSALS: usize = 64;
@@ -12,15 +15,22 @@ const REFUSALS: usize = 64;
 /// The room for the calls of one procedure.
 #[derive(Debug)]
 pub(super) struct Room {
-    running: Arc<Semaphore>,
+    concurrency: usize,
     /// `None` where calls wait in the broker.
-    waiting: Option<Arc<Semaphore>>,
+    queue: Option<Queue>,
     longest_wait: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 /// What is to be done with a call that has come.
 pub(super) enum Turn {
-    Runs(OwnedSemaphorePermit),
+    /// Where calls wait in the broker, one that comes has found room, and what runs it counts.
+    Runs(Option<OwnedSemaphorePermit>),
     /// It has a place among those that wait.
     Waits(OwnedSemaphorePermit),
     TooMany,
@@ -30,9 +40,20 @@ impl Room {
     pub(super) fn new(concurrency: usize, queue: Option<usize>, longest_wait: Option<Duration>) -> Self {
         let places = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Self {
-            running: places(concurrency),
-            waiting: queue.map(places),
+            concurrency,
+            queue: queue.map(|queue| Queue {
+                running: places(concurrency),
+                waiting: places(queue),
+            }),
             longest_wait,
+        }
+    }
+
+    /// What runs the calls.
+    pub(super) fn runner(&self) -> Runner {
+        match self.queue {
+            Some(_) => Runner::unlimited(),
+            None => Runner::limited(self.concurrency),
         }
     }
 
@@ -45,24 +66,29 @@ impl Room {
     }
 
     /// The next call, when there is something to be done with it; `None` when the subscription has ended.
-    pub(super) async fn next(&self, subscription: &mut Subscription) -> Option<(Delivery, Turn)> {
-        let Some(waiting) = &self.waiting else {
-            let permit = Arc::clone(&self.running).acquire_owned().await.ok()?;
-            return Some((subscription.recv().await?, Turn::Runs(permit)));
-        };
+    pub(super) async fn next(
+        &self,
+        runner: &Runner,
+        subscription: &mut Subscription,
+    ) -> Option<(Delivery, Turn)> {
+        runner.room().await;
         let delivery = subscription.recv().await?;
-        let turn = match Arc::clone(&self.running).try_acquire_owned() {
-            Ok(permit) => Turn::Runs(permit),
-            Err(_) => Arc::clone(waiting)
-                .try_acquire_owned()
-                .map_or(Turn::TooMany, Turn::Waits),
+        let turn = match &self.queue {
+            None => Turn::Runs(None),
+            Some(Queue { running, waiting }) => match Arc::clone(running).try_acquire_owned() {
+                Ok(permit) => Turn::Runs(Some(permit)),
+                Err(_) => Arc::clone(waiting)
+                    .try_acquire_owned()
+                    .map_or(Turn::TooMany, Turn::Waits),
+            },
         };
         Some((delivery, turn))
     }
 
     /// When a running call has ended and this one may run; `None` when nothing runs any more.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.running).acquire_owned().await.ok()
+        let running = &self.queue.as_ref()?.running;
+        Arc::clone(running).acquire_owned().await.ok()
     }
 
     /// How long a call may wait in this instance.

@@ -44,7 +44,7 @@ impl Worker {
         let meter = &*self.served.meter;
         match self.wait_in(place, &call, delivery).await {
             // It is read again then, for its own time begins with its run.
-            Waited::Runs(permit) => self.handle(delivery, permit).await,
+            Waited::Runs(permit) => self.handle(delivery, Some(permit)).await,
             Waited::TooLong => self.refuse(call.address, TOO_LONG),
             Waited::Stopped => Done::Requeue,
             Waited::Expired => {

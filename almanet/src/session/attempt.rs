@@ -220,12 +220,15 @@ impl Request {
     /// The body of the message. It is written once: what it is made of is given away.
     pub(super) fn take_body(&mut self, id: Id) -> Result<Bytes, Failed> {
         let codec = self.payload.codec();
-        let payload = mem::replace(&mut self.payload, Payload::from_bytes(codec, Bytes::new()));
-        let mut invocation = Invocation::new(self.session.id(), payload);
-        invocation.id = id;
-        invocation.timeout = Some(self.timeout);
-        invocation.headers = mem::take(&mut self.headers);
-        invocation.reply_topic = self.session.shared.inbox.get().map(|inbox| inbox.topic.clone());
+        let invocation = Invocation {
+            id,
+            caller_id: self.session.id(),
+            reply_topic: self.session.shared.inbox.get().map(|inbox| inbox.topic.clone()),
+            timeout: Some(self.timeout),
+            takes_control: true,
+            headers: mem::take(&mut self.headers),
+            payload: mem::replace(&mut self.payload, Payload::from_bytes(codec, Bytes::new())),
+        };
         invocation.encode().map_err(Failed::Encode)
     }
 }

@@ -323,7 +323,7 @@ async fn exchange(
     match inherited {
         Some(inherited) => tokio::select! {
             biased;
-            () = inherited.cancellation.cancelled() => Err(Failed::Cancelled),
+            () = inherited.cancelled().cancelled() => Err(Failed::Cancelled),
             reply = exchange => reply,
         },
         None => exchange.await,

@@ -234,7 +234,7 @@ impl Limits {
             procedure: call.uri.clone()?,
             started,
             deadline: call.request.deadline(started),
-            cancelled: inherited.map(|inherited| inherited.cancellation.clone()),
+            cancelled: inherited.map(|inherited| inherited.cancelled().clone()),
         })
     }
 

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use foldhash::fast::RandomState;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
@@ -27,7 +28,8 @@ pub(super) struct PendingCalls {
 
 #[derive(Debug, Default)]
 struct Calls {
-    waiting: HashMap<Id, Waiting>,
+    /// By names that this session has made up at random, so that no hash has to guard against chosen ones.
+    waiting: HashMap<Id, Waiting, RandomState>,
     closed: bool,
 }
 
@@ -74,7 +76,7 @@ impl PendingCalls {
     }
 
     /// Enters a call; `None` once the session has been left.
-    pub(super) fn enter(self: &Arc<Self>, id: Id) -> Option<PendingCall> {
+    pub(super) fn enter(&self, id: Id) -> Option<PendingCall<'_>> {
         let (sender, receiver) = oneshot::channel();
         let waiting = Waiting {
             sender,
@@ -87,14 +89,15 @@ impl PendingCalls {
         calls.waiting.insert(id, waiting);
         Some(PendingCall {
             id,
-            calls: Arc::clone(self),
+            calls: self,
             receiver,
+            is_answered: false,
         })
     }
 
     /// Hands `reply` to the call that it answers; `false` when nobody waits for it.
     pub(super) fn complete(&self, reply: Reply) -> bool {
-        let waiting = self.lock().waiting.remove(&reply.call_id);
+        let waiting = self.lock().take(reply.call_id);
         waiting.is_some_and(|waiting| waiting.sender.send(News::Reply(reply)).is_ok())
     }
 
@@ -148,15 +151,29 @@ impl PendingCalls {
     }
 }
 
-/// A call's place among those that wait; given up on drop, and then those who run the call are told.
-#[derive(Debug)]
-pub(super) struct PendingCall {
-    id: Id,
-    calls: Arc<PendingCalls>,
-    receiver: oneshot::Receiver<News>,
+impl Calls {
+    /// Takes a call out.
+    fn take(&mut self, id: Id) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&id);
+        // A burst of calls shall not keep its memory for ever.
+        if self.waiting.len() * 4 < self.waiting.capacity() && self.waiting.capacity() > 4096 {
+            self.waiting.shrink_to(1024);
+        }
+        waiting
+    }
 }
 
-impl PendingCall {
+/// A call's place among those that wait; given up on drop, and then those who run the call are told.
+#[derive(Debug)]
+pub(super) struct PendingCall<'a> {
+    id: Id,
+    calls: &'a PendingCalls,
+    receiver: oneshot::Receiver<News>,
+    /// Whether it has its reply, and so its place no more.
+    is_answered: bool,
+}
+
+impl PendingCall<'_> {
     /// The name of the call.
     pub(super) fn id(&self) -> Id {
         self.id
@@ -165,7 +182,10 @@ impl PendingCall {
     /// The answer, or the next node that was lost; `None` once the session has been left.
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
         let answer = match ready!(self.receiver.poll_unpin(cx)) {
-            Ok(News::Reply(reply)) => Some(Answer::Reply(reply)),
+            Ok(News::Reply(reply)) => {
+                self.is_answered = true;
+                Some(Answer::Reply(reply))
+            }
             Ok(News::NodeLost { node, next }) => {
                 self.receiver = next;
                 Some(Answer::NodeLost(node))
@@ -176,15 +196,12 @@ impl PendingCall {
     }
 }
 
-impl Drop for PendingCall {
+impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
-        let mut calls = self.calls.lock();
-        let given_up = calls.waiting.remove(&self.id);
-        // A burst of calls shall not keep its memory for ever.
-        if calls.waiting.len() * 4 < calls.waiting.capacity() && calls.waiting.capacity() > 4096 {
-            calls.waiting.shrink_to(1024);
+        if self.is_answered {
+            return;
         }
-        drop(calls);
+        let given_up = self.calls.lock().take(self.id);
         if let Some(given_up) = given_up {
             self.calls.cancel(self.id, &given_up);
         }
@@ -198,7 +215,7 @@ mod tests {
     use super::*;
     use crate::wire::{Codec, Payload};
 
-    async fn answer(call: &mut PendingCall) -> Option<Answer> {
+    async fn answer(call: &mut PendingCall<'_>) -> Option<Answer> {
         poll_fn(|cx| call.poll_answer(cx)).await
     }
 

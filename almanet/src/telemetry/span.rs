@@ -3,7 +3,6 @@
 use std::fmt::Display;
 
 use futures_util::future::Either;
-use tower::ServiceExt;
 use tracing::{Instrument, Span, field::Empty};
 
 use super::context::TraceContext;
@@ -12,7 +11,7 @@ use crate::{
         CallError, INTERNAL_ERROR, INTERRUPTED, INVALID_PAYLOAD, INVALID_RETURN, OVERLOADED, RemoteError,
         RpcError, STREAM_ONLY, TIMEOUT,
     },
-    service::{Handler, Request},
+    service::{Request, Runs},
     wire::{Headers, Payload},
 };
 
@@ -79,17 +78,18 @@ impl CallSpan {
     }
 }
 
-/// Runs `handler`, in its span where somebody looks or a trace came in. That is boxed, so that what nobody looks at carries
+/// Runs what is called, in its span where somebody looks or a trace came in. That is boxed, so that what nobody looks at carries
 /// none of it.
 pub(crate) fn run(
-    handler: Handler,
+    runs: &Runs,
     request: Request,
 ) -> impl Future<Output = Result<Payload, RemoteError>> + Send {
-    match HandlerSpan::open(&request) {
-        None => Either::Left(handler.oneshot(request)),
-        Some(span) => Either::Right(Box::pin(
-            span.watch(handler.oneshot(request), RemoteError::outcome),
-        )),
+    let span = HandlerSpan::open(&request);
+    // Not before it is awaited: a function may do much before it has a future.
+    let running = async move { runs.run(request).await };
+    match span {
+        None => Either::Left(running),
+        Some(span) => Either::Right(Box::pin(span.watch(running, RemoteError::outcome))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The way to the wire: one trait, and behind it NSQ, or nothing but this process.
 
 mod api;
+mod delivery;
 mod in_process;
 mod nsq;
 
@@ -12,8 +13,9 @@ pub use almanet_nsq::{
 #[cfg(feature = "tls")]
 pub use almanet_nsq::{Tls, TlsBuilder, TlsError};
 pub use api::{
-    Acknowledge, Arrival, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription,
-    TopicsError, Transport, TransportConnectError,
+    Arrival, Publication, Source, SubscribeError, SubscribeOptions, Subscription, TopicsError, Transport,
+    TransportConnectError,
 };
+pub use delivery::{Acknowledge, Delivery};
 pub use in_process::InProcessTransport;
 pub use nsq::{NsqTransport, NsqTransportConfig};

@@ -9,19 +9,18 @@ use std::{
 };
 
 use almanet_nsq::{
-    AnswerError, ChannelName, ConnectionConfig, Consumer, ConsumerConfig, Lookup, LookupConfig, Nodes,
+    ChannelName, ConnectionConfig, Consumer, ConsumerConfig, Duplicates, Lookup, LookupConfig, Nodes,
     ProducerConfig, ProducerPool, ProducerPoolConfig, PublishError, TopicList, TopicName, Window,
 };
 use async_trait::async_trait;
-use bytes::Bytes;
 
-use super::api::{
-    Acknowledge, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription, TopicsError,
-    Transport, TransportConnectError,
+use super::{
+    api::{
+        Publication, Source, SubscribeError, SubscribeOptions, Subscription, TopicsError, Transport,
+        TransportConnectError,
+    },
+    delivery::Delivery,
 };
-
-/// Messages up to this size are published with the answer to another, without a look at the confirmation.
-const LARGEST_UNCONFIRMED: usize = 16 * 1024;
 
 /// The settings of an [`NsqTransport`].
 #[derive(Debug, Clone, Default)]
@@ -80,7 +79,10 @@ impl NsqTransportConfig {
 /// Publications go to the nodes in turn, past those that are not connected or failed lately ([`ProducerPool`]);
 /// subscriptions are made on every node.
 pub struct NsqTransport {
+    /// For what must not be published twice.
     pool: ProducerPool,
+    /// The same pool, for what may be.
+    insistent: ProducerPool,
     connection: ConnectionConfig,
     window: Window,
     nodes: Mutex<SubscribedNodes>,
@@ -175,7 +177,8 @@ impl NsqTransport {
 
     fn new(pool: ProducerPool, nodes: SubscribedNodes, connection: ConnectionConfig, window: Window) -> Self {
         Self {
-            pool,
+            insistent: pool.duplicates(Duplicates::Allowed),
+            pool: pool.duplicates(Duplicates::Never),
             connection,
             window,
             nodes: Mutex::new(nodes),
@@ -202,11 +205,12 @@ impl Transport for NsqTransport {
             node,
             duplicates,
         } = publication;
-        let pool = self.pool.duplicates(duplicates);
-        let pool = match node {
-            Some(node) => pool.through(node),
-            None => pool,
+        let pool = match duplicates {
+            Duplicates::Allowed => &self.insistent,
+            _ => &self.pool,
         };
+        let through = node.map(|node| Box::new(pool.through(node)));
+        let pool = through.as_deref().unwrap_or(pool);
         match (bodies.pop(), bodies.is_empty(), delay) {
             (Some(body), true, None) => pool.publish_and_locate(&topic, body).await.map(Some),
             // The rarer ways are boxed, or the future of every publication would have room for each.
@@ -300,7 +304,7 @@ struct NsqSource(Consumer);
 #[async_trait]
 impl Source for NsqSource {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        self.0.poll_recv(cx).map(|delivery| delivery.map(unwrap_delivery))
+        self.0.poll_recv(cx).map(|delivery| delivery.map(Delivery::from))
     }
 
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<Arc<str>> {
@@ -309,48 +313,5 @@ impl Source for NsqSource {
 
     async fn close(self: Box<Self>) {
         self.0.close().await;
-    }
-}
-
-fn unwrap_delivery(delivery: almanet_nsq::Delivery) -> Delivery {
-    Delivery::new(
-        delivery.body().clone(),
-        delivery.id(),
-        delivery.timestamp(),
-        delivery.attempts(),
-        Arc::clone(delivery.node()),
-        delivery.msg_timeout(),
-        Box::new(delivery),
-    )
-}
-
-impl Acknowledge for almanet_nsq::Delivery {
-    fn finish(self: Box<Self>) -> Result<(), AnswerError> {
-        (*self).finish()
-    }
-
-    fn publish_and_finish(
-        self: Box<Self>,
-        topic: &TopicName,
-        body: Bytes,
-    ) -> Result<(), Box<dyn Acknowledge>> {
-        // A publish that is refused ends the connection. It is refused again at the next attempt, and then by a
-        // producer, which says why; a message that is large is refused where the node's limit is below ours.
-        if self.attempts() > 1 || body.is_empty() || body.len() > LARGEST_UNCONFIRMED {
-            return Err(self);
-        }
-        let (id, node) = (self.id(), Arc::clone(self.node()));
-        if let Err(error) = (*self).publish_and_finish(topic, body) {
-            tracing::debug!(message = %id, %node, %error, "a message may be delivered again");
-        }
-        Ok(())
-    }
-
-    fn requeue(self: Box<Self>, delay: Duration) -> Result<(), AnswerError> {
-        (*self).requeue(delay)
-    }
-
-    fn touch(&self) -> Result<(), AnswerError> {
-        self.touch()
     }
 }

@@ -149,10 +149,9 @@ impl Members {
         }
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
         let (before, after) = nodes.split_at_checked(turn).unwrap_or_default();
-        let now = self.now();
         let mut avoided = None;
         for node in after.iter().chain(before).filter(|node| is_usable(node)) {
-            if node.health.admits(now) {
+            if node.health.admits(|| self.now()) {
                 return Some(Arc::clone(node));
             }
             avoided.get_or_insert(node);

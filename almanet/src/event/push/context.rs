@@ -5,8 +5,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use almanet_nsq::{ChannelName, MessageId, TopicName};
 use tokio_util::sync::CancellationToken;
 
-use super::cancellation::Cancellation;
-use crate::{event::header, session::Session, wire::Headers};
+use crate::{cancellation::Cancellation, event::header, session::Session, wire::Headers};
 
 /// The circumstances of one event, given to a handler that asks for them. Cheap to clone.
 ///

@@ -1,7 +1,6 @@
 //! Events by pushing: each is given to a function. [`consumer`] is what there is to say about it, [`context`] what the
 //! function can learn, [`layered`] what is around it, [`worker`] what becomes of each event, [`shown`] what others can learn of the consumer.
 
-mod cancellation;
 mod consumer;
 mod context;
 mod layered;

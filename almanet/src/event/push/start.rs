@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{consumer::PushConsumer, shown::ShownConsumer, worker::Worker};
@@ -65,7 +64,7 @@ async fn subscribe_to(
         channel_label: reading.channel_label(),
         topics: reading.topics,
         handler: consumer.handler,
-        concurrency: Arc::new(Semaphore::new(consumer.concurrency)),
+        concurrency: consumer.concurrency,
         max_attempts: u32::from(consumer.max_attempts),
         retry: consumer.retry,
         timeout: consumer.timeout,

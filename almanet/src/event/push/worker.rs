@@ -11,18 +11,15 @@ use std::{
 
 use almanet_nsq::TopicName;
 use futures_util::{FutureExt, future::poll_immediate};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    cancellation::Cancellation,
     context::{self, EventContext},
     layered::Runs,
 };
 use crate::{
+    cancellation::Cancellation,
     event::{
         dead_letter::{Burial, Reason},
         failure::{Failure, FailureKind},
@@ -45,7 +42,7 @@ pub(super) struct Worker {
     #[cfg(feature = "metrics")]
     pub(super) channel_label: Arc<str>,
     pub(super) handler: Runs,
-    pub(super) concurrency: Arc<Semaphore>,
+    pub(super) concurrency: usize,
     pub(super) max_attempts: u32,
     pub(super) retry: EventRetry,
     pub(super) timeout: Option<Duration>,
@@ -66,16 +63,15 @@ impl Worker {
         stop: CancellationToken,
         abort: CancellationToken,
     ) {
-        let mut runner = Runner::new();
+        let mut runner = Runner::limited(self.concurrency);
         // A clone of the token itself would take a lock for each event.
         let abort = Arc::new(abort);
-        while let Some((delivery, permit)) = self.next(&mut subscription, &stop).await {
+        while let Some(delivery) = self.next(&runner, &mut subscription, &stop).await {
             let Some(event) = self.entrance.admit(delivery) else {
                 continue;
             };
-            runner
-                .run(Arc::clone(&self).handle(event, permit, Arc::clone(&abort)))
-                .await;
+            runner.run(Arc::clone(&self).handle(event, Arc::clone(&abort)));
+            runner.pause().await;
         }
         self.drain(subscription, runner.into_tasks(), &abort).await;
         tracing::info!(topic = %self.topics, channel = %self.entrance.channel, "stopped");
@@ -83,17 +79,18 @@ impl Worker {
 
     async fn next(
         &self,
+        runner: &Runner,
         subscription: &mut Subscription,
         stop: &CancellationToken,
-    ) -> Option<(Delivery, OwnedSemaphorePermit)> {
+    ) -> Option<Delivery> {
         if stop.is_cancelled() {
             return None;
         }
         tokio::select! {
             biased;
             next = async {
-                let permit = Arc::clone(&self.concurrency).acquire_owned().await.ok()?;
-                Some((subscription.recv().await?, permit))
+                runner.room().await;
+                subscription.recv().await
             } => next,
             // Last: waiting for it costs more than looking.
             () = stop.cancelled() => None,
@@ -125,14 +122,8 @@ impl Worker {
         clippy::manual_async_fn,
         reason = "the future of an async function has room for each argument twice"
     )]
-    fn handle(
-        self: Arc<Self>,
-        event: Incoming,
-        permit: OwnedSemaphorePermit,
-        abort: Arc<CancellationToken>,
-    ) -> impl Future<Output = ()> {
+    fn handle(self: Arc<Self>, event: Incoming, abort: Arc<CancellationToken>) -> impl Future<Output = ()> {
         async move {
-            let _permit = permit;
             let id = event.delivery.id;
             let max_deferral = self.session.max_deferral();
             let attempt = match self.retry.place(event.attempts, id, max_deferral) {

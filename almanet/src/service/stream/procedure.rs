@@ -1,16 +1,15 @@
 //! Procedures that are made of functions which return streams.
 
-use std::{future::ready, sync::Arc};
+use std::future::ready;
 
 use futures_core::Stream;
 use futures_util::{StreamExt as _, future::Either};
 use serde::{Serialize, de::DeserializeOwned};
-use tower::{service_fn, util::BoxCloneSyncService};
 
 use super::drive::send_items;
 use crate::{
     error::{INVALID_PAYLOAD, RemoteError, RpcError, STREAM_ONLY},
-    service::{Context, Procedure, Request},
+    service::{Context, Procedure, Request, Runs},
     wire::Payload,
 };
 
@@ -56,8 +55,7 @@ where
     P: DeserializeOwned + Send + 'static,
     R: Future<Output = Result<Payload, RemoteError>> + Send + 'static,
 {
-    let function = Arc::new(function);
-    let handler = service_fn(move |request: Request| {
+    let runs = Runs::bare(move |request: Request| {
         let codec = request.payload.codec();
         let refuse =
             |name, reason: &str| Either::Right(ready(Err(RemoteError::sentence(codec, name, reason))));
@@ -72,7 +70,7 @@ where
             Err(error) => refuse(INVALID_PAYLOAD, &error.to_string()),
         }
     });
-    Procedure::streamed(uri, BoxCloneSyncService::new(handler))
+    Procedure::streamed(uri, runs)
 }
 
 /// The items of a stream that does not fail, as those of one that could.

@@ -224,7 +224,7 @@ impl<T, E: RpcError> Call<T, E> {
         };
         let cancelled = async {
             match &inherited {
-                Some(inherited) => inherited.cancellation.cancelled().await,
+                Some(inherited) => inherited.cancelled().cancelled().await,
                 None => std::future::pending().await,
             }
         };

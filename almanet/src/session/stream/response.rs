@@ -199,7 +199,7 @@ impl Reading {
             heard: now,
             wake_up: Box::pin(sleep_until(now)),
             deadline: inherited.as_ref().and_then(|inherited| inherited.deadline),
-            cancelled: inherited.map(|inherited| Box::pin(inherited.cancellation.cancelled_owned())),
+            cancelled: inherited.map(|inherited| Box::pin(inherited.cancelled().clone().cancelled_owned())),
             admitted,
         }
     }

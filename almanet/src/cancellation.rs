@@ -1,7 +1,7 @@
-//! Whether the attempt at an event is over, for those who ask.
+//! Whether a run is over, for those who ask.
 
 use std::sync::{
-    OnceLock,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -9,27 +9,38 @@ use tokio_util::sync::CancellationToken;
 
 /// A token that is made when somebody asks for it, as few handlers do.
 #[derive(Debug, Default)]
-pub(super) struct Cancellation {
+pub(crate) struct Cancellation {
     token: OnceLock<CancellationToken>,
     is_over: AtomicBool,
 }
 
 impl Cancellation {
-    pub(super) fn token(&self) -> &CancellationToken {
+    /// The token; it has fired if the run is over already.
+    pub(crate) fn token(&self) -> &CancellationToken {
         let token = self.token.get_or_init(CancellationToken::new);
-        // Whoever ends the attempt looks for the token after that is noted, so one of the two sees the other.
+        // Whoever ends the run looks for the token after that is noted, so one of the two sees the other.
         if self.is_over.load(Ordering::SeqCst) {
             token.cancel();
         }
         token
     }
 
-    /// The attempt is over, however it ended.
-    pub(super) fn end(&self) {
+    /// The run is over, however it ended.
+    pub(crate) fn end(&self) {
         self.is_over.store(true, Ordering::SeqCst);
         if let Some(token) = self.token.get() {
             token.cancel();
         }
+    }
+}
+
+/// Ends a run when it is dropped.
+#[derive(Debug)]
+pub(crate) struct EndOnDrop(pub(crate) Arc<Cancellation>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
