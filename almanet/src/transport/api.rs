@@ -14,6 +14,7 @@ use almanet_nsq::{ChannelName, Duplicates, InvalidName, PublishError, TopicName}
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
+use smallvec::{SmallVec, smallvec};
 
 use super::delivery::Delivery;
 
@@ -96,6 +97,9 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     async fn close(&self);
 }
 
+/// The bodies of messages that are published together. Nearly always it is one, which takes no memory of its own.
+pub type Bodies = SmallVec<[Bytes; 1]>;
+
 /// Messages to publish to one topic.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -103,7 +107,7 @@ pub struct Publication {
     /// Where to publish.
     pub topic: TopicName,
     /// The messages. Several are published all or none.
-    pub bodies: Vec<Bytes>,
+    pub bodies: Bodies,
     /// How long the broker shall hold the messages back. Only for a single message.
     pub delay: Option<Duration>,
     /// The node that shall take them, as [`Delivery::node`] names it. Another one takes them when that is unknown.
@@ -117,7 +121,7 @@ impl Publication {
     pub fn new(topic: TopicName, body: Bytes) -> Self {
         Self {
             topic,
-            bodies: vec![body],
+            bodies: smallvec![body],
             delay: None,
             node: None,
             duplicates: Duplicates::Never,
@@ -128,7 +132,7 @@ impl Publication {
     pub fn several(topic: TopicName, bodies: Vec<Bytes>) -> Self {
         Self {
             topic,
-            bodies,
+            bodies: bodies.into(),
             delay: None,
             node: None,
             duplicates: Duplicates::Never,

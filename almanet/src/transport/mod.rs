@@ -13,8 +13,8 @@ pub use almanet_nsq::{
 #[cfg(feature = "tls")]
 pub use almanet_nsq::{Tls, TlsBuilder, TlsError};
 pub use api::{
-    Arrival, Publication, Source, SubscribeError, SubscribeOptions, Subscription, TopicsError, Transport,
-    TransportConnectError,
+    Arrival, Bodies, Publication, Source, SubscribeError, SubscribeOptions, Subscription, TopicsError,
+    Transport, TransportConnectError,
 };
 pub use delivery::{Acknowledge, Delivery};
 pub use in_process::InProcessTransport;

@@ -220,7 +220,7 @@ impl Transport for NsqTransport {
             }
             (last, _, _) => {
                 bodies.extend(last);
-                let publishing = Box::pin(pool.publish_many(&topic, bodies));
+                let publishing = Box::pin(pool.publish_many(&topic, bodies.into_vec()));
                 publishing.await.map(|()| None)
             }
         }

@@ -1,12 +1,11 @@
 //! What a caller and the instance that runs its call tell each other beside the invocation and the reply.
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::{
     codec::EncodeError,
-    envelope::{self, EnvelopeError},
-    scratch,
+    elements::{self, Elements},
+    envelope::EnvelopeError,
 };
 use crate::id::Id;
 
@@ -62,8 +61,11 @@ impl Control {
     ///
     /// [`EncodeError`] never comes in practice: all that is written are bytes and a short text.
     pub fn encode(&self) -> Result<Bytes, EncodeError> {
-        let envelope = (envelope::VERSION, self.kind.name(), self.call_id, self.session_id);
-        scratch::collect(|buffer| rmp_serde::encode::write(buffer, &envelope).map_err(EncodeError::new))
+        elements::write(4, |envelope| {
+            envelope.text(self.kind.name())?;
+            envelope.id(self.call_id)?;
+            envelope.id(self.session_id)
+        })
     }
 
     /// Whether the body is a control message and no reply: an array of at most 15 elements, whose second element is a
@@ -78,41 +80,13 @@ impl Control {
     ///
     /// [`EnvelopeError`] when the body is no control message.
     pub fn decode(body: &Bytes) -> Result<Option<Self>, EnvelopeError> {
-        let Parts(control) = rmp_serde::from_slice(body)?;
-        Ok(control)
-    }
-}
-
-/// The message, if it is of a kind that is known.
-struct Parts(Option<Control>);
-
-impl<'de> Deserialize<'de> for Parts {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Parts;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a control message: an array that begins with the version and a name")
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut elements: A) -> Result<Parts, A::Error> {
-                envelope::version(&mut elements)?;
-                let name: &str = envelope::element(&mut elements, "kind")?;
-                let control = match ControlKind::ALL.into_iter().find(|kind| kind.name() == name) {
-                    Some(kind) => Some(Control::new(
-                        kind,
-                        envelope::element(&mut elements, "call_id")?,
-                        envelope::element(&mut elements, "session_id")?,
-                    )),
-                    None => None,
-                };
-                envelope::skip_rest(&mut elements)?;
-                Ok(Parts(control))
-            }
-        }
-
-        deserializer.deserialize_seq(Visitor)
+        let mut elements = Elements::read(body)?;
+        let name = elements.text("kind")?;
+        let Some(kind) = ControlKind::ALL.into_iter().find(|kind| kind.name() == name) else {
+            return Ok(None);
+        };
+        let control = Self::new(kind, elements.id("call_id")?, elements.id("session_id")?);
+        elements.end()?;
+        Ok(Some(control))
     }
 }

@@ -1,4 +1,4 @@
-//! What invocations and replies have in common: how their envelopes begin, grow and fail.
+//! What invocations and replies have in common: how their envelopes begin and fail, and what those in JSON hold.
 
 use std::borrow::Cow;
 
@@ -44,31 +44,6 @@ impl From<serde_json::Error> for EnvelopeError {
 /// Which codec's envelope a body is.
 pub(super) fn sniff(body: &[u8]) -> Result<Codec, EnvelopeError> {
     Codec::sniff(body).ok_or(EnvelopeError::Unknown)
-}
-
-/// Takes the next element of an envelope, which must be there.
-pub(super) fn element<'de, T, A>(elements: &mut A, name: &'static str) -> Result<T, A::Error>
-where
-    T: Deserialize<'de>,
-    A: de::SeqAccess<'de>,
-{
-    elements
-        .next_element()?
-        .ok_or_else(|| de::Error::missing_field(name))
-}
-
-/// Takes the version that begins an envelope.
-pub(super) fn version<'de, A: de::SeqAccess<'de>>(elements: &mut A) -> Result<(), A::Error> {
-    match element::<u8, A>(elements, "version")? {
-        VERSION => Ok(()),
-        other => Err(de::Error::custom(EnvelopeError::Version { version: other })),
-    }
-}
-
-/// Passes over elements that a later version of the protocol has added at the end.
-pub(super) fn skip_rest<'de, A: de::SeqAccess<'de>>(elements: &mut A) -> Result<(), A::Error> {
-    while elements.next_element::<de::IgnoredAny>()?.is_some() {}
-    Ok(())
 }
 
 /// Bytes of JSON as the text that they are.

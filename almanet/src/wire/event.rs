@@ -1,13 +1,12 @@
 //! The body of an event: the bare payload, or an envelope where headers must travel with it.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
     codec::{Codec, EncodeError},
+    elements::Elements,
     envelope::{self, EnvelopeError},
     headers::Headers,
     payload::Payload,
@@ -76,8 +75,13 @@ impl EventBody {
     /// [`EnvelopeError`] when it begins like an envelope and is none.
     pub fn decode(body: &Bytes, default: Codec) -> Result<Self, EnvelopeError> {
         let (headers, bytes) = if is_packed_envelope(body) {
-            let envelope: PackedIn<'_> = rmp_serde::from_slice(body)?;
-            (envelope.headers, body.slice_ref(envelope.payload))
+            let mut elements = Elements::without_version(body)?;
+            elements.text("name")?;
+            elements.version()?;
+            let headers = elements.headers("headers")?;
+            let payload = body.slice_ref(elements.bytes("payload")?);
+            elements.end()?;
+            (headers, payload)
         } else if body.starts_with(JSON_MARK) {
             let envelope: JsonIn<'_> = serde_json::from_slice(body)?;
             if envelope.version != envelope::VERSION {
@@ -118,36 +122,6 @@ struct JsonIn<'a> {
     headers: Headers,
     #[serde(borrow)]
     payload: &'a RawValue,
-}
-
-struct PackedIn<'a> {
-    headers: Headers,
-    payload: &'a [u8],
-}
-
-impl<'de> Deserialize<'de> for PackedIn<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = PackedIn<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("the envelope of an event")
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut elements: A) -> Result<PackedIn<'de>, A::Error> {
-                let _: Cow<'de, str> = envelope::element(&mut elements, "name")?;
-                envelope::version(&mut elements)?;
-                let headers = envelope::element(&mut elements, "headers")?;
-                let payload: &serde_bytes::Bytes = envelope::element(&mut elements, "payload")?;
-                envelope::skip_rest(&mut elements)?;
-                Ok(PackedIn { headers, payload })
-            }
-        }
-
-        deserializer.deserialize_seq(Visitor)
-    }
 }
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
 //! The envelope of a call.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use almanet_nsq::TopicName;
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
     codec::{Codec, EncodeError},
+    elements::{self, Elements},
     envelope::{self, EnvelopeError},
     expires::Expires,
     headers::Headers,
     payload::Payload,
-    scratch,
 };
 use crate::id::Id;
 
@@ -65,20 +65,14 @@ impl Invocation {
             .timeout
             .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         match self.payload.codec() {
-            Codec::MessagePack => {
-                let envelope = (
-                    envelope::VERSION,
-                    self.id,
-                    self.caller_id,
-                    reply_topic,
-                    timeout_ms,
-                    &self.headers,
-                    serde_bytes::Bytes::new(self.payload.bytes()),
-                );
-                scratch::collect(|buffer| {
-                    rmp_serde::encode::write(buffer, &envelope).map_err(EncodeError::new)
-                })
-            }
+            Codec::MessagePack => elements::write(7, |envelope| {
+                envelope.id(self.id)?;
+                envelope.id(self.caller_id)?;
+                envelope.text(reply_topic)?;
+                envelope.optional_number(timeout_ms)?;
+                envelope.headers(&self.headers)?;
+                envelope.bytes(self.payload.bytes())
+            }),
             Codec::Json => Codec::Json.encode(&JsonInvocation {
                 id: self.id,
                 caller_id: self.caller_id,
@@ -100,17 +94,21 @@ impl Invocation {
     pub fn decode(body: &Bytes) -> Result<Self, EnvelopeError> {
         match envelope::sniff(body)? {
             Codec::MessagePack => {
-                let parts: Parts<'_> = rmp_serde::from_slice(body)?;
-                let payload = Payload::from_bytes(Codec::MessagePack, body.slice_ref(parts.payload));
-                Self::assemble(
-                    parts.id,
-                    parts.caller_id,
-                    parts.reply_topic,
-                    parts.timeout_ms,
-                    true,
-                    parts.headers,
-                    payload,
-                )
+                let mut elements = Elements::read(body)?;
+                let invocation = Self {
+                    id: elements.id("id")?,
+                    caller_id: elements.id("caller_id")?,
+                    reply_topic: elements.topic("reply_topic")?,
+                    timeout: elements.optional_number("timeout_ms")?.map(Duration::from_millis),
+                    takes_control: true,
+                    headers: elements.headers("headers")?,
+                    payload: Payload::from_bytes(
+                        Codec::MessagePack,
+                        body.slice_ref(elements.bytes("payload")?),
+                    ),
+                };
+                elements.end()?;
+                Ok(invocation)
             }
             Codec::Json => {
                 let parts: JsonInvocation<&RawValue, String, Headers> = serde_json::from_slice(body)?;
@@ -155,46 +153,6 @@ impl Invocation {
             headers,
             payload,
         })
-    }
-}
-
-/// The elements of the MessagePack envelope, borrowed from the body.
-struct Parts<'a> {
-    id: Id,
-    caller_id: Id,
-    reply_topic: &'a str,
-    timeout_ms: Option<u64>,
-    headers: Headers,
-    payload: &'a [u8],
-}
-
-impl<'de> Deserialize<'de> for Parts<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Parts<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an invocation: an array that begins with the version")
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut elements: A) -> Result<Parts<'de>, A::Error> {
-                envelope::version(&mut elements)?;
-                let parts = Parts {
-                    id: envelope::element(&mut elements, "id")?,
-                    caller_id: envelope::element(&mut elements, "caller_id")?,
-                    reply_topic: envelope::element(&mut elements, "reply_topic")?,
-                    timeout_ms: envelope::element(&mut elements, "timeout_ms")?,
-                    headers: envelope::element(&mut elements, "headers")?,
-                    payload: envelope::element(&mut elements, "payload")?,
-                };
-                envelope::skip_rest(&mut elements)?;
-                Ok(parts)
-            }
-        }
-
-        deserializer.deserialize_seq(Visitor)
     }
 }
 

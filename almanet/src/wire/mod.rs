@@ -4,6 +4,7 @@
 
 mod codec;
 mod control;
+mod elements;
 mod envelope;
 mod event;
 mod expires;

@@ -1,16 +1,14 @@
 //! The envelope of an answer.
 
-use std::fmt;
-
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
     codec::{Codec, EncodeError},
+    elements::{self, Elements},
     envelope::{self, EnvelopeError},
     payload::Payload,
-    scratch,
 };
 use crate::{error::RemoteError, id::Id};
 
@@ -48,17 +46,12 @@ impl Reply {
         };
         match payload.codec() {
             Codec::MessagePack => {
-                let bytes = serde_bytes::Bytes::new(payload.bytes());
-                let envelope = (envelope::VERSION, self.call_id, name, bytes);
-                scratch::collect(|buffer| {
-                    match self.responder {
-                        None => rmp_serde::encode::write(buffer, &envelope),
-                        Some(responder) => {
-                            let (version, call_id, name, bytes) = envelope;
-                            rmp_serde::encode::write(buffer, &(version, call_id, name, bytes, responder))
-                        }
-                    }
-                    .map_err(EncodeError::new)
+                let elements = if self.responder.is_some() { 5 } else { 4 };
+                elements::write(elements, |envelope| {
+                    envelope.id(self.call_id)?;
+                    envelope.optional_text(name)?;
+                    envelope.bytes(payload.bytes())?;
+                    self.responder.map_or(Ok(()), |responder| envelope.id(responder))
                 })
             }
             Codec::Json => {
@@ -90,16 +83,22 @@ impl Reply {
     pub fn decode(body: &Bytes) -> Result<Self, EnvelopeError> {
         match envelope::sniff(body)? {
             Codec::MessagePack => {
-                let parts: Parts<'_> = rmp_serde::from_slice(body)?;
-                let payload = Payload::from_bytes(Codec::MessagePack, body.slice_ref(parts.payload));
-                let outcome = match parts.name {
+                let mut elements = Elements::read(body)?;
+                let call_id = elements.id("call_id")?;
+                // A name makes it an error.
+                let name = elements.optional_text("name")?;
+                let payload = body.slice_ref(elements.bytes("payload")?);
+                let payload = Payload::from_bytes(Codec::MessagePack, payload);
+                let responder = elements.optional_id("responder")?;
+                elements.end()?;
+                let outcome = match name {
                     None => Ok(payload),
                     Some(name) => Err(RemoteError::new(name, payload)),
                 };
                 Ok(Self {
-                    call_id: parts.call_id,
+                    call_id,
                     outcome,
-                    responder: parts.responder,
+                    responder,
                 })
             }
             Codec::Json => {
@@ -122,42 +121,6 @@ impl Reply {
                 })
             }
         }
-    }
-}
-
-/// The elements of the MessagePack envelope, borrowed from the body. A name makes it an error.
-struct Parts<'a> {
-    call_id: Id,
-    name: Option<&'a str>,
-    payload: &'a [u8],
-    responder: Option<Id>,
-}
-
-impl<'de> Deserialize<'de> for Parts<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Parts<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a reply: an array that begins with the version")
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut elements: A) -> Result<Parts<'de>, A::Error> {
-                envelope::version(&mut elements)?;
-                let parts = Parts {
-                    call_id: envelope::element(&mut elements, "call_id")?,
-                    name: envelope::element(&mut elements, "name")?,
-                    payload: envelope::element(&mut elements, "payload")?,
-                    responder: elements.next_element::<Option<Id>>()?.flatten(),
-                };
-                envelope::skip_rest(&mut elements)?;
-                Ok(parts)
-            }
-        }
-
-        deserializer.deserialize_seq(Visitor)
     }
 }
 

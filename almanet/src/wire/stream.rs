@@ -1,13 +1,12 @@
 //! What travels while a stream does: items from the service, credit from the caller.
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, de};
 
 use super::{
-    codec::{Codec, EncodeError},
-    envelope::{self, EnvelopeError},
+    codec::{Codec, DecodeError, EncodeError},
+    elements::{self, Elements},
+    envelope::EnvelopeError,
     payload::Payload,
-    scratch,
 };
 use crate::{error::RemoteError, id::Id};
 
@@ -87,22 +86,27 @@ impl StreamItems {
     ///
     /// [`EncodeError`] never comes in practice: all that is written are bytes, numbers and short texts.
     pub fn encode(&self) -> Result<Bytes, EncodeError> {
-        let items = self.items.iter().map(|item| serde_bytes::Bytes::new(item));
-        let items: Vec<&serde_bytes::Bytes> = items.collect();
-        let end = self.end.as_ref();
-        let end = end.map(|end| (&end.name, serde_bytes::Bytes::new(&end.payload)));
-        let envelope = (
-            envelope::VERSION,
-            ITEMS,
-            self.call_id,
-            self.session_id,
-            self.run,
-            self.attempt,
-            self.first,
-            items,
-            end,
-        );
-        scratch::collect(|buffer| rmp_serde::encode::write(buffer, &envelope).map_err(EncodeError::new))
+        let items = u32::try_from(self.items.len()).map_err(EncodeError::new)?;
+        elements::write(9, |envelope| {
+            envelope.text(ITEMS)?;
+            envelope.id(self.call_id)?;
+            envelope.id(self.session_id)?;
+            envelope.id(self.run)?;
+            envelope.number(self.attempt.into())?;
+            envelope.number(self.first)?;
+            envelope.array(items)?;
+            for item in &self.items {
+                envelope.bytes(item)?;
+            }
+            match &self.end {
+                None => envelope.nil(),
+                Some(end) => {
+                    envelope.array(2)?;
+                    envelope.optional_text(end.name.as_deref())?;
+                    envelope.bytes(&end.payload)
+                }
+            }
+        })
     }
 
     /// Whether the body is such a message.
@@ -116,19 +120,28 @@ impl StreamItems {
     ///
     /// [`EnvelopeError`] when the body is something else.
     pub fn decode(body: &Bytes) -> Result<Self, EnvelopeError> {
-        let parts: Parts<'_> = rmp_serde::from_slice(body)?;
-        Ok(Self {
-            call_id: parts.call_id,
-            session_id: parts.session_id,
-            run: parts.run,
-            attempt: parts.attempt,
-            first: parts.first,
-            items: parts.items.into_iter().map(|item| body.slice_ref(item)).collect(),
-            end: parts.end.map(|(name, payload)| StreamEnd {
-                name: name.map(str::to_owned),
-                payload: body.slice_ref(payload),
-            }),
-        })
+        let mut elements = of_kind(ITEMS, body)?;
+        let mut read = Self {
+            call_id: elements.id("call_id")?,
+            session_id: elements.id("session_id")?,
+            run: elements.id("run")?,
+            attempt: elements.number("attempt")?,
+            first: elements.number("first")?,
+            items: Vec::new(),
+            end: None,
+        };
+        for _ in 0..elements.array("items")?.unwrap_or_default() {
+            read.items.push(body.slice_ref(elements.bytes("items")?));
+        }
+        if let Some(count) = elements.array("end")? {
+            read.end = Some(StreamEnd {
+                name: elements.optional_text("end")?.map(str::to_owned),
+                payload: body.slice_ref(elements.bytes("end")?),
+            });
+            elements.skip(count.saturating_sub(2))?;
+        }
+        elements.end()?;
+        Ok(read)
     }
 }
 
@@ -199,15 +212,13 @@ impl StreamCredit {
     ///
     /// [`EncodeError`] never comes in practice: all that is written are bytes, numbers and a short text.
     pub fn encode(&self) -> Result<Bytes, EncodeError> {
-        let envelope = (
-            envelope::VERSION,
-            CREDIT,
-            self.call_id,
-            self.session_id,
-            self.run,
-            self.up_to,
-        );
-        scratch::collect(|buffer| rmp_serde::encode::write(buffer, &envelope).map_err(EncodeError::new))
+        elements::write(6, |envelope| {
+            envelope.text(CREDIT)?;
+            envelope.id(self.call_id)?;
+            envelope.id(self.session_id)?;
+            envelope.id(self.run)?;
+            envelope.optional_number(self.up_to)
+        })
     }
 
     /// Reads the body of a message.
@@ -216,7 +227,14 @@ impl StreamCredit {
     ///
     /// [`EnvelopeError`] when the body is something else.
     pub fn decode(body: &Bytes) -> Result<Self, EnvelopeError> {
-        let CreditParts(credit) = rmp_serde::from_slice(body)?;
+        let mut elements = of_kind(CREDIT, body)?;
+        let credit = Self::new(
+            elements.id("call_id")?,
+            elements.id("session_id")?,
+            elements.id("run")?,
+            elements.optional_number("up_to")?,
+        );
+        elements.end()?;
         Ok(credit)
     }
 }
@@ -243,85 +261,12 @@ fn kind(body: &[u8]) -> Option<&[u8]> {
     rest.get(..usize::from(length - 0xa0))
 }
 
-/// The elements of the envelope of items, borrowed from the body.
-struct Parts<'a> {
-    call_id: Id,
-    session_id: Id,
-    run: Id,
-    attempt: u16,
-    first: u64,
-    items: Vec<&'a serde_bytes::Bytes>,
-    end: Option<(Option<&'a str>, &'a serde_bytes::Bytes)>,
-}
-
-impl<'de> Deserialize<'de> for Parts<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Parts<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("items of a stream: an array that begins with the version and a name")
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut elements: A) -> Result<Parts<'de>, A::Error> {
-                envelope::version(&mut elements)?;
-                expect_kind(&mut elements, ITEMS)?;
-                let parts = Parts {
-                    call_id: envelope::element(&mut elements, "call_id")?,
-                    session_id: envelope::element(&mut elements, "session_id")?,
-                    run: envelope::element(&mut elements, "run")?,
-                    attempt: envelope::element(&mut elements, "attempt")?,
-                    first: envelope::element(&mut elements, "first")?,
-                    items: envelope::element(&mut elements, "items")?,
-                    end: envelope::element(&mut elements, "end")?,
-                };
-                envelope::skip_rest(&mut elements)?;
-                Ok(parts)
-            }
-        }
-
-        deserializer.deserialize_seq(Visitor)
+/// The elements behind the kind, which must be this one.
+fn of_kind<'a>(expected: &'static str, body: &'a [u8]) -> Result<Elements<'a>, EnvelopeError> {
+    let mut elements = Elements::read(body)?;
+    if elements.text("kind")? == expected {
+        return Ok(elements);
     }
-}
-
-struct CreditParts(StreamCredit);
-
-impl<'de> Deserialize<'de> for CreditParts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = CreditParts;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("credit for a stream: an array that begins with the version and a name")
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut elements: A) -> Result<CreditParts, A::Error> {
-                envelope::version(&mut elements)?;
-                expect_kind(&mut elements, CREDIT)?;
-                let credit = StreamCredit::new(
-                    envelope::element(&mut elements, "call_id")?,
-                    envelope::element(&mut elements, "session_id")?,
-                    envelope::element(&mut elements, "run")?,
-                    envelope::element(&mut elements, "up_to")?,
-                );
-                envelope::skip_rest(&mut elements)?;
-                Ok(CreditParts(credit))
-            }
-        }
-
-        deserializer.deserialize_seq(Visitor)
-    }
-}
-
-/// Takes the kind, which must be this one.
-fn expect_kind<'de, A: de::SeqAccess<'de>>(elements: &mut A, expected: &'static str) -> Result<(), A::Error> {
-    let kind: &str = envelope::element(elements, "kind")?;
-    if kind == expected {
-        return Ok(());
-    }
-    Err(de::Error::invalid_value(de::Unexpected::Str(kind), &expected))
+    let reason = format!("it is not {expected:?}");
+    Err(EnvelopeError::Malformed(DecodeError::new("kind", reason)))
 }

@@ -73,7 +73,13 @@ impl Topics {
         topic.is_some_and(|topic| topic.channels.values().any(|channel| channel.subscribers > 0))
     }
 
-    pub(super) fn publish(&mut self, name: &TopicName, bodies: Vec<Bytes>, delay: Duration, now: Instant) {
+    pub(super) fn publish(
+        &mut self,
+        name: &TopicName,
+        bodies: impl IntoIterator<Item = Bytes>,
+        delay: Duration,
+        now: Instant,
+    ) {
         let topic = self.topics.entry(name.clone()).or_default();
         for body in bodies {
             self.last_id += 1;
