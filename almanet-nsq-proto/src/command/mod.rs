@@ -96,7 +96,7 @@ impl Command {
             }
             Self::Sub { topic, channel } => consume::encode_sub(dst, topic, channel),
             Self::Pub { topic, body } => publish::encode_pub(dst, topic, body),
-            Self::Mpub { topic, bodies } => publish::encode_mpub(dst, topic, bodies),
+            Self::Mpub { topic, bodies } => publish::encode_mpub(dst, topic, bodies.iter()),
             Self::Dpub { topic, delay, body } => publish::encode_dpub(dst, topic, *delay, body),
             Self::Rdy(count) => consume::encode_rdy(dst, *count),
             Self::Fin(id) => consume::encode_fin(dst, id),
@@ -105,6 +105,15 @@ impl Command {
             Self::Cls => dst.put_slice(b"CLS\n"),
             Self::Nop => dst.put_slice(b"NOP\n"),
         }
+    }
+
+    /// Appends an [`Mpub`](Self::Mpub) of bodies that are in different places.
+    pub fn encode_mpub<'a>(
+        dst: &mut BytesMut,
+        topic: &TopicName,
+        bodies: impl Iterator<Item = &'a Bytes> + Clone,
+    ) {
+        publish::encode_mpub(dst, topic, bodies);
     }
 }
 

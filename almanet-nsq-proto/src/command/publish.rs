@@ -24,16 +24,23 @@ pub(super) fn encode_pub(dst: &mut BytesMut, topic: &TopicName, body: &[u8]) {
     put_sized(dst, body);
 }
 
-pub(super) fn encode_mpub(dst: &mut BytesMut, topic: &TopicName, bodies: &[Bytes]) {
-    let size = 4 + bodies.iter().map(|body| 4 + body.len()).sum::<usize>();
+pub(super) fn encode_mpub<'a>(
+    dst: &mut BytesMut,
+    topic: &TopicName,
+    bodies: impl Iterator<Item = &'a Bytes> + Clone,
+) {
+    let (count, size) = bodies
+        .clone()
+        .fold((0, 4), |(count, size), body| (count + 1, size + 4 + body.len()));
     dst.reserve(topic.as_str().len() + size + 16);
     dst.put_slice(b"MPUB ");
     dst.put_slice(topic.as_str().as_bytes());
     dst.put_u8(b'\n');
     put_size(dst, size);
-    put_size(dst, bodies.len());
+    put_size(dst, count);
     for body in bodies {
-        put_sized(dst, body);
+        put_size(dst, body.len());
+        dst.extend_from_slice(body);
     }
 }
 

@@ -1,9 +1,9 @@
 //! What a producer's connection writes next.
 
-use std::{mem, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use almanet_nsq_proto::Command;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{
     merge::Merge,
@@ -18,10 +18,9 @@ pub(super) struct Batch {
     /// The largest body that one command may have.
     max_body_size: usize,
     // Kept from one batch to the next for their memory; empty in between.
-    taken: Vec<Publish>,
+    taken: VecDeque<Publish>,
     places: Vec<(usize, Publish)>,
     ends: Vec<u64>,
-    bodies: Vec<Bytes>,
 }
 
 impl Batch {
@@ -29,40 +28,28 @@ impl Batch {
         Self {
             outbox,
             max_body_size,
-            taken: Vec::new(),
+            taken: VecDeque::new(),
             places: Vec::new(),
             ends: Vec::new(),
-            bodies: Vec::new(),
         }
     }
 
     /// Appends one command for all of `publishes`, which were merged.
-    fn encode(bodies: &mut Vec<Bytes>, publishes: &[(usize, Publish)], buffer: &mut BytesMut) {
-        if let [(_, publish)] = publishes {
-            return publish.command.encode(buffer);
-        }
-        let mut merged_topic = None;
-        for (_, publish) in publishes {
-            if let Command::Pub { topic, body } = &publish.command {
-                merged_topic.get_or_insert(topic);
-                bodies.push(body.clone());
+    fn encode(publishes: &[(usize, Publish)], buffer: &mut BytesMut) {
+        match publishes {
+            [(_, publish)] => publish.command.encode(buffer),
+            [(_, first), ..] => {
+                if let Command::Pub { topic, .. } = &first.command {
+                    let bodies = publishes
+                        .iter()
+                        .filter_map(|(_, publish)| match &publish.command {
+                            Command::Pub { body, .. } => Some(body),
+                            _ => None,
+                        });
+                    Command::encode_mpub(buffer, topic, bodies);
+                }
             }
-        }
-        let Some(topic) = merged_topic.cloned() else {
-            return;
-        };
-        let bodies_given = mem::take(bodies);
-        let command = Command::Mpub {
-            topic,
-            bodies: bodies_given,
-        };
-        command.encode(buffer);
-        if let Command::Mpub {
-            bodies: given_back, ..
-        } = command
-        {
-            *bodies = given_back;
-            bodies.clear();
+            [] => {}
         }
     }
 }
@@ -90,7 +77,7 @@ impl Outgoing for Batch {
             self.places.sort_by_key(|(place, _)| *place);
         }
         for publishes in self.places.chunk_by(|(one, _), (other, _)| one == other) {
-            Self::encode(&mut self.bodies, publishes, buffer);
+            Self::encode(publishes, buffer);
             self.ends.push(position + buffer.len() as u64);
         }
         let mut pending = self.outbox.pending();
@@ -115,7 +102,8 @@ mod tests {
     };
 
     use almanet_nsq_proto::{CommandDecoder, Limits, TopicName};
-    use tokio::{io::AsyncWrite, sync::Semaphore, time::Instant};
+    use bytes::Bytes;
+    use tokio::{io::AsyncWrite, time::Instant};
 
     use super::*;
     use crate::{config::ConnectionConfig, connection::write_out, producer::content::Content};
@@ -142,8 +130,7 @@ mod tests {
     #[tokio::test]
     async fn publishes_to_many_topics_that_are_queued_together_are_one_write() {
         const COUNT: usize = 300;
-        let outbox = Arc::new(Outbox::new(None));
-        let room = Arc::new(Semaphore::new(COUNT));
+        let outbox = Arc::new(Outbox::new(COUNT as u32, None));
         let deadline = Instant::now() + Duration::from_secs(60);
         let topics = (0..COUNT).map(|number| TopicName::new(format!("topic_{number}")).unwrap());
         let topics: BTreeSet<TopicName> = topics.collect();
@@ -151,7 +138,7 @@ mod tests {
         let mut receipts = Vec::new();
         for topic in &topics {
             let content = Content::one(topic, Bytes::from_static(b"x"), &ConnectionConfig::default());
-            let room = Arc::clone(&room).try_acquire_owned().unwrap();
+            let room = outbox.room.try_acquire().unwrap();
             receipts.push(outbox.push(content.unwrap(), deadline, room).unwrap());
         }
         let calls = Calls::default();

@@ -62,9 +62,8 @@ impl Confirmations {
 
     fn refuse(&self, publishes: Vec<Publish>, error: ProtocolError) -> Lost {
         warn!(address = %self.address, %error, "the broker refused");
-        for publish in publishes {
-            publish.answer(Err(Failure::Refused(error.clone())));
-        }
+        self.outbox
+            .settle(publishes, || Err(Failure::Refused(error.clone())));
         Lost::Refused(error)
     }
 }
@@ -79,9 +78,7 @@ fn concerns_one_message(error: &ProtocolError) -> bool {
 impl Incoming for Confirmations {
     async fn receive(&mut self, frames: &mut Vec<Frame>) -> Result<(), Lost> {
         let correlated = self.correlate(frames);
-        for publish in self.confirmed.drain(..) {
-            publish.answer(Ok(()));
-        }
+        self.outbox.settle(self.confirmed.drain(..), || Ok(()));
         // A burst of publishes shall not keep its memory for ever.
         self.confirmed.shrink_to(KEPT_CAPACITY);
         correlated

@@ -66,8 +66,7 @@ struct Shared {
     address: Arc<str>,
     config: ProducerConfig,
     outbox: Arc<Outbox>,
-    /// One permit for each byte that may be queued.
-    room: Arc<Semaphore>,
+    /// How many bytes may be queued.
     capacity: u32,
     is_closing: AtomicBool,
     /// Whether the last publish that asked for room found none.
@@ -93,7 +92,7 @@ impl Producer {
     ///
     /// Dropping the future gives the attempt up.
     pub async fn connect(address: impl Into<String>, config: ProducerConfig) -> Result<Self, ConnectError> {
-        let endpoint = endpoint(address.into().into(), &config, Outbox::new(None));
+        let endpoint = endpoint(address.into().into(), &config, None);
         let established = endpoint.establish().await?;
         Ok(Self::start(endpoint, Some(established), config))
     }
@@ -104,11 +103,7 @@ impl Producer {
     ///
     /// Outside of a Tokio runtime, as [`tokio::spawn`] does.
     pub fn connect_lazily(address: impl Into<String>, config: ProducerConfig) -> Self {
-        Self::start(
-            endpoint(address.into().into(), &config, Outbox::new(None)),
-            None,
-            config,
-        )
+        Self::start(endpoint(address.into().into(), &config, None), None, config)
     }
 
     /// Tries once to connect. [`Attempt::keep`] makes a producer of it, whatever came of that.
@@ -119,7 +114,7 @@ impl Producer {
         config: ProducerConfig,
         connected: Arc<Notify>,
     ) -> Attempt {
-        let endpoint = endpoint(address, &config, Outbox::new(Some(connected)));
+        let endpoint = endpoint(address, &config, Some(connected));
         let outcome = endpoint.establish().await;
         Attempt {
             endpoint,
@@ -130,7 +125,7 @@ impl Producer {
 
     /// As [`attempt`](Self::attempt), without waiting for the first attempt.
     pub(super) fn attempt_later(address: Arc<str>, config: ProducerConfig, connected: Arc<Notify>) -> Self {
-        let endpoint = endpoint(address, &config, Outbox::new(Some(connected)));
+        let endpoint = endpoint(address, &config, Some(connected));
         Self::start(endpoint, None, config)
     }
 
@@ -147,15 +142,12 @@ impl Producer {
         tasks.spawn(supervise(endpoint, first, at_once));
         tasks.spawn(expire(Arc::clone(&outbox), config.publish_timeout, stop.clone()));
         tasks.close();
-        let most = config.max_queued_bytes.min(Semaphore::MAX_PERMITS);
-        let capacity = u32::try_from(most).unwrap_or(u32::MAX).max(1);
         Self {
             shared: Arc::new(Shared {
                 address,
+                capacity: capacity(&config),
                 config,
                 outbox,
-                room: Arc::new(Semaphore::new(capacity as usize)),
-                capacity,
                 is_closing: AtomicBool::new(false),
                 is_full: AtomicBool::new(false),
                 tasks,
@@ -241,7 +233,7 @@ impl Producer {
         let shared = &self.shared;
         shared.is_closing.store(true, Ordering::Release);
         // All room is free once nothing is queued or unconfirmed.
-        drop(shared.room.acquire_many(shared.capacity).await);
+        drop(shared.outbox.room.acquire_many(shared.capacity).await);
         shared.stop.cancel();
         shared.tasks.wait().await;
     }
@@ -275,14 +267,14 @@ impl Producer {
 
         let cost = u32::try_from(content.size + PUBLISH_OVERHEAD).unwrap_or(u32::MAX);
         let cost = cost.min(shared.capacity);
-        let (room, is_late) = match Arc::clone(&shared.room).try_acquire_many_owned(cost) {
+        let (room, is_late) = match shared.outbox.room.try_acquire_many(cost) {
             Ok(room) => {
                 shared.had_room();
                 (room, !is_whole)
             }
             Err(_) => {
                 shared.had_no_room();
-                let room = Arc::clone(&shared.room).acquire_many_owned(cost);
+                let room = shared.outbox.room.acquire_many(cost);
                 // Boxed, so that publishes that find room at once carry none of it.
                 match Box::pin(timeout_at(deadline, room)).await {
                     Ok(Ok(room)) => (room, true),
@@ -387,10 +379,16 @@ impl fmt::Debug for Producer {
     }
 }
 
-fn endpoint(address: Arc<str>, config: &ProducerConfig, outbox: Outbox) -> ProducerEndpoint {
+fn endpoint(address: Arc<str>, config: &ProducerConfig, gives_back: Option<Arc<Notify>>) -> ProducerEndpoint {
     ProducerEndpoint {
         address,
         config: config.connection.clone(),
-        outbox: Arc::new(outbox),
+        outbox: Arc::new(Outbox::new(capacity(config), gives_back)),
     }
+}
+
+/// How many bytes may be queued.
+fn capacity(config: &ProducerConfig) -> u32 {
+    let most = config.max_queued_bytes.min(Semaphore::MAX_PERMITS);
+    u32::try_from(most).unwrap_or(u32::MAX).max(1)
 }
