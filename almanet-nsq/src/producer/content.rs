@@ -25,11 +25,41 @@ impl Content {
         body: Bytes,
         limits: &ConnectionConfig,
     ) -> Result<Self, PublishError> {
-        check_message(topic, &body, limits)?;
+        Self::check(topic, &body, limits)?;
+        Ok(Self::checked(topic, body))
+    }
+
+    /// That a message is within the limits.
+    pub(super) fn check(
+        topic: &TopicName,
+        body: &Bytes,
+        limits: &ConnectionConfig,
+    ) -> Result<(), PublishError> {
+        check_message(topic, body, limits)
+    }
+
+    /// One message, which is within the limits.
+    pub(super) fn checked(topic: &TopicName, body: Bytes) -> Self {
         let size = body.len();
         let topic = topic.clone();
         let command = Command::Pub { topic, body };
-        Ok(Self { command, size })
+        Self { command, size }
+    }
+
+    /// The message, where there is one that is delivered at once.
+    pub(super) fn message(&self) -> Option<(&TopicName, &Bytes)> {
+        match &self.command {
+            Command::Pub { topic, body } => Some((topic, body)),
+            _ => None,
+        }
+    }
+
+    /// The body of that message.
+    pub(super) fn into_message(self) -> Bytes {
+        match self.command {
+            Command::Pub { body, .. } => body,
+            _ => Bytes::new(),
+        }
     }
 
     /// Several messages, all or none.

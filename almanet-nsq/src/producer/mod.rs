@@ -1,7 +1,8 @@
 //! Publishing: [`Producer`] is the user's side, [`content`] what a publish publishes, [`deadline`] how long
 //! it may take, [`outbox`] what waits, [`batch`] what goes out, [`merge`] what goes out together, [`confirm`] what comes back, [`endpoint`] the connection's side,
-//! [`pool`] publishing to several brokers.
+//! [`pool`] publishing to several brokers, [`alarm`] how publishers learn of a failure that do not wait for the outcome.
 
+mod alarm;
 mod batch;
 mod confirm;
 mod content;
@@ -13,5 +14,6 @@ mod pool;
 mod publisher;
 mod receipt;
 
-pub use pool::{Duplicates, PoolNode, ProducerPool, ProducerPoolConfig};
+pub use alarm::PostFailed;
+pub use pool::{Duplicates, PoolNode, Posted, ProducerPool, ProducerPoolConfig};
 pub use publisher::Producer;

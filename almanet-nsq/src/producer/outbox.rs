@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{content::Content, receipt::Receipt};
+use super::{alarm::Alarm, content::Content, receipt::Queued};
 use crate::connection::{Ended, Lost, Pending};
 
 /// A queue that has grown beyond this many publishes gives its memory back when it was emptied.
@@ -31,9 +31,40 @@ pub(super) struct Publish {
     pub(super) deadline: Instant,
     /// Whether it was refused together with others, and now travels by itself.
     pub(super) is_alone: bool,
-    answer: oneshot::Sender<Result<(), Failure>>,
+    answer: oneshot::Sender<Result<(), Failed>>,
+    /// Of a publisher that does not wait for the answer.
+    alarm: Option<Alarm>,
     /// The room that it takes, which whoever takes it out of the outbox [gives back](Outbox::settle).
     room: usize,
+}
+
+impl Publish {
+    fn settle(self, outcome: Result<(), Failure>) {
+        let Self {
+            command,
+            size,
+            answer,
+            alarm,
+            ..
+        } = self;
+        let outcome = match outcome {
+            Ok(()) => {
+                if let Some(alarm) = alarm {
+                    alarm.defuse();
+                }
+                // The publisher may have gone away.
+                let _ = answer.send(Ok(()));
+                return;
+            }
+            Err(failure) => Failed {
+                failure,
+                content: alarm.is_some().then(|| Box::new(Content { command, size })),
+            },
+        };
+        let _ = answer.send(Err(outcome));
+        // Only now: whoever it calls looks for the outcome.
+        drop(alarm);
+    }
 }
 
 /// Why a publish failed.
@@ -44,6 +75,23 @@ pub(super) enum Failure {
     NotSent,
     /// The producer takes nothing any more.
     Closed,
+}
+
+/// What a publisher gets that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    /// What it published, where it did not wait for the answer and kept nothing.
+    pub(super) content: Option<Box<Content>>,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            content: None,
+        }
+    }
 }
 
 /// All publishes of a producer that are not answered yet. It outlives connections.
@@ -91,22 +139,23 @@ impl Outbox {
         }
     }
 
-    /// Queues a publish.
+    /// Queues a publish. What is not queued is given back.
     pub(super) fn push(
         &self,
         content: Content,
         deadline: Instant,
         room: SemaphorePermit<'_>,
-    ) -> Result<Receipt<'_>, Failure> {
-        let Content { command, size } = content;
+        alarm: impl FnOnce() -> Option<Alarm>,
+    ) -> Result<Queued, (Failure, Content)> {
         let (sender, answer) = oneshot::channel();
         let mut queue = self.queue();
         if !queue.is_open {
-            return Err(Failure::Closed);
+            return Err((Failure::Closed, content));
         }
         if self.gives_back.is_some() && !self.is_connected.load(Ordering::Acquire) {
-            return Err(Failure::NotSent);
+            return Err((Failure::NotSent, content));
         }
+        let Content { command, size } = content;
         let ticket = queue.next_ticket;
         queue.next_ticket += 1;
         let was_empty = queue.publishes.is_empty();
@@ -118,6 +167,7 @@ impl Outbox {
             deadline,
             is_alone: false,
             answer: sender,
+            alarm: alarm(),
             room: room.num_permits(),
         });
         drop(queue);
@@ -126,7 +176,7 @@ impl Outbox {
         if was_empty {
             self.filled.notify_one();
         }
-        Ok(Receipt::new(self, ticket, answer))
+        Ok(Queued { ticket, answer })
     }
 
     /// Takes a publish back. `false` when it is too late for that.
@@ -175,7 +225,7 @@ impl Outbox {
         let mut room = 0;
         for publish in publishes {
             room += publish.room;
-            let _ = publish.answer.send(outcome());
+            publish.settle(outcome());
         }
         self.room.add_permits(room);
     }
@@ -288,7 +338,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::config::ConnectionConfig;
+    use crate::{config::ConnectionConfig, producer::receipt::Receipt};
 
     const CAPACITY: usize = 1000;
     const COST: u32 = 100;
@@ -300,7 +350,8 @@ mod tests {
         let content = Content::one(&topic, body, &ConnectionConfig::default()).unwrap();
         let room = outbox.room.try_acquire_many(COST).unwrap();
         let deadline = Instant::now() + Duration::from_secs(u64::from(number));
-        outbox.push(content, deadline, room).unwrap()
+        let queued = outbox.push(content, deadline, room, || None).unwrap();
+        Receipt::new(outbox, queued)
     }
 
     fn take(outbox: &Outbox, limit: usize) -> VecDeque<Publish> {

@@ -13,16 +13,18 @@ use almanet_nsq_proto::TopicName;
 use bytes::Bytes;
 use tokio::{
     sync::{Notify, Semaphore},
-    time::timeout_at,
+    time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use super::{
+    alarm::Alarm,
     content::Content,
     deadline::{Term, expire, no_answer},
     endpoint::ProducerEndpoint,
     outbox::{Failure, Outbox},
+    receipt::{Queued, Receipt},
 };
 use crate::{
     config::ProducerConfig,
@@ -259,14 +261,9 @@ impl Producer {
             deadline,
             is_whole,
         } = term;
-        let not_sent = || PublishError::NotSent {
-            address: Arc::clone(&shared.address),
-            topic: topic.clone(),
-            waited: begun.elapsed(),
-        };
+        let not_sent = || self.error(Failure::NotSent, topic, begun);
 
-        let cost = u32::try_from(content.size + PUBLISH_OVERHEAD).unwrap_or(u32::MAX);
-        let cost = cost.min(shared.capacity);
+        let cost = self.cost(&content);
         let (room, is_late) = match shared.outbox.room.try_acquire_many(cost) {
             Ok(room) => {
                 shared.had_room();
@@ -283,9 +280,9 @@ impl Producer {
                 }
             }
         };
-        let mut receipt = match shared.outbox.push(content, deadline, room) {
-            Ok(receipt) => receipt,
-            Err(Failure::NotSent) => return Err(not_sent()),
+        let mut receipt = match shared.outbox.push(content, deadline, room, || None) {
+            Ok(queued) => Receipt::new(&shared.outbox, queued),
+            Err((Failure::NotSent, _)) => return Err(not_sent()),
             Err(_) => return Err(PublishError::Closed),
         };
         // Deadlines are kept for the whole queue, which has them in order. Only a publish that waited for room, or
@@ -300,23 +297,57 @@ impl Producer {
         } else {
             receipt.settled().await
         };
-        outcome.map_err(|failure| {
-            let (address, topic) = (Arc::clone(&shared.address), topic.clone());
-            match failure {
-                Failure::Refused(cause) => PublishError::Refused {
-                    address,
-                    topic,
-                    cause,
-                },
-                Failure::Unconfirmed(reason) => PublishError::Unconfirmed {
-                    address,
-                    topic,
-                    reason,
-                },
-                Failure::NotSent => not_sent(),
-                Failure::Closed => PublishError::Closed,
-            }
-        })
+        outcome.map_err(|failed| self.error(failed.failure, topic, begun))
+    }
+
+    /// Queues a publish if it can be sent soon, and does not wait for the answer; else gives it back.
+    pub(super) fn post(
+        &self,
+        content: Content,
+        deadline: Instant,
+        alarm: impl FnOnce() -> Alarm,
+    ) -> Result<Queued, Content> {
+        let shared = &*self.shared;
+        let cost = self.cost(&content);
+        let room = match shared.outbox.room.try_acquire_many(cost) {
+            Ok(room) if !shared.is_closing.load(Ordering::Acquire) => room,
+            _ => return Err(content),
+        };
+        let queued = shared.outbox.push(content, deadline, room, || Some(alarm()));
+        queued.map_err(|(_, content)| content)
+    }
+
+    /// The room that a publish takes.
+    fn cost(&self, content: &Content) -> u32 {
+        let cost = u32::try_from(content.size + PUBLISH_OVERHEAD).unwrap_or(u32::MAX);
+        cost.min(self.shared.capacity)
+    }
+
+    pub(super) fn outbox(&self) -> &Outbox {
+        &self.shared.outbox
+    }
+
+    /// Why a publish failed that began at `begun`.
+    pub(super) fn error(&self, failure: Failure, topic: &TopicName, begun: Instant) -> PublishError {
+        let (address, topic) = (Arc::clone(&self.shared.address), topic.clone());
+        match failure {
+            Failure::Refused(cause) => PublishError::Refused {
+                address,
+                topic,
+                cause,
+            },
+            Failure::Unconfirmed(reason) => PublishError::Unconfirmed {
+                address,
+                topic,
+                reason,
+            },
+            Failure::NotSent => PublishError::NotSent {
+                address,
+                topic,
+                waited: begun.elapsed(),
+            },
+            Failure::Closed => PublishError::Closed,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod packing;
 mod peer;
 mod pool_following;
 mod pooling;
+mod posting;
 mod publishing;
 mod publishing_onward;
 mod queueing;

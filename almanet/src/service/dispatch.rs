@@ -267,7 +267,7 @@ impl Worker {
         reply: Reply,
     ) -> Option<BoxFuture<'static, ()>> {
         let delivery = match reply.encode() {
-            Ok(body) => delivery.publish_and_finish(&topic, body).err()?,
+            Ok(body) => *delivery.publish_and_finish(&topic, body).err()?,
             Err(_) => delivery,
         };
         Some(Box::pin(async move {

@@ -104,7 +104,7 @@ impl Worker {
             Ok(None) => return finish(delivery),
             Ok(Some((topic, body))) => match delivery.publish_and_finish(&topic, body) {
                 Ok(()) => return,
-                Err(unanswered) => delivery = unanswered,
+                Err(unanswered) => delivery = *unanswered,
             },
             Err(_) => {}
         }

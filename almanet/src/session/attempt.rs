@@ -10,7 +10,7 @@ use super::{again::Again, pending::Answer, retry::Retry, shared::Session};
 use crate::{
     error::{CallError, RpcError},
     id::Id,
-    transport::{Publication, PublishError, SubscribeError},
+    transport::{Posted, Publication, PublishError, SubscribeError, Transport},
     uri::Uri,
     wire::{EncodeError, Headers, Invocation, Payload, Reply},
 };
@@ -95,6 +95,43 @@ impl Failed {
     }
 }
 
+/// How far the invocation is known to have come.
+enum Sent {
+    /// It is on its way to a node.
+    Posted(Posted),
+    /// A node has it; which one, if that is known.
+    Taken(Option<Arc<str>>),
+}
+
+impl Sent {
+    fn settled(outcome: Result<Option<Arc<str>>, PublishError>) -> Result<Self, Failed> {
+        outcome.map(Self::Taken).map_err(Failed::Publish)
+    }
+
+    /// The node that has it, or is to have it.
+    fn is_for(&self, node: &Arc<str>) -> bool {
+        match self {
+            Self::Posted(posted) => posted.node() == node,
+            Self::Taken(taken) => taken.as_ref() == Some(node),
+        }
+    }
+
+    /// Waits until a node has it.
+    async fn settle(self, transport: &dyn Transport) -> Result<Self, Failed> {
+        match self {
+            Self::Posted(posted) => Self::settled(transport.settle(posted).await),
+            Self::Taken(_) => Ok(self),
+        }
+    }
+
+    /// Its reply says that it has arrived.
+    fn arrived(self) {
+        if let Self::Posted(posted) = self {
+            posted.arrived();
+        }
+    }
+}
+
 impl Request {
     /// That the payload is not larger than the session allows.
     pub(super) fn check_size(&self) -> Result<(), Failed> {
@@ -133,22 +170,34 @@ impl Request {
             // Only the first call of a session comes by here, so its future is not a part of every call's.
             Box::pin(shared.inbox()).await.map_err(Failed::Subscribe)?;
         }
-        let publishing = {
+        let mut sent = {
             let body = self.take_body(pending.id())?;
             drop(self);
             let publication = Publication::new(procedure.topic().clone(), body);
-            shared.transport.publish_and_locate(publication)
+            let key = *pending.id().as_bytes();
+            match shared.transport.post(publication, &shared.told, key) {
+                Ok(posted) => Sent::Posted(posted),
+                // Boxed by the transport, and so no part of a call that was posted.
+                Err(publication) => Sent::settled(shared.transport.publish_and_locate(publication).await)?,
+            }
         };
-        let node = publishing.await.map_err(Failed::Publish)?;
         loop {
             let answer = poll_fn(|cx| pending.poll_answer(cx)).await;
             match answer.ok_or(Failed::SessionLeft)? {
-                Answer::Reply(reply) => return Ok(reply),
-                // The reply comes through the node that took the call, or from nowhere.
-                Answer::NodeLost(lost) if node.as_ref() == Some(&lost) => {
-                    return Err(Failed::Disconnected(lost));
+                Answer::Reply(reply) => {
+                    sent.arrived();
+                    return Ok(reply);
                 }
-                Answer::NodeLost(_) => {}
+                Answer::NodeLost(lost) => {
+                    // The reply comes through the node that took the call, or from nowhere.
+                    if sent.is_for(&lost) {
+                        sent = sent.settle(&*shared.transport).await?;
+                    }
+                    if sent.is_for(&lost) {
+                        return Err(Failed::Disconnected(lost));
+                    }
+                }
+                Answer::PostFailed => sent = sent.settle(&*shared.transport).await?,
             }
         }
     }

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::outbox::{Outbox, Outgoing};
-use crate::{id::Id, wire::Reply};
+use crate::{id::Id, transport::PostFailed, wire::Reply};
 
 /// How many instances a call remembers that run it: NSQ can deliver it twice, rarely more often.
 const MAX_INSTANCES: usize = 4;
@@ -49,6 +49,10 @@ enum News {
         node: Arc<str>,
         next: oneshot::Receiver<News>,
     },
+    /// What was posted has failed. The call goes on waiting by `next` if that can be put right.
+    PostFailed {
+        next: oneshot::Receiver<News>,
+    },
 }
 
 /// What has become of a call.
@@ -57,6 +61,8 @@ pub(super) enum Answer {
     Reply(Reply),
     /// A node was lost, through which the answer may have been on its way.
     NodeLost(Arc<str>),
+    /// What was posted has failed.
+    PostFailed,
 }
 
 impl PendingCalls {
@@ -117,11 +123,8 @@ impl PendingCalls {
     /// Tells every call that `node` was lost. Which of them it concerns they know themselves.
     pub(super) fn node_lost(&self, node: &Arc<str>) {
         for waiting in self.lock().waiting.values_mut() {
-            let (sender, next) = oneshot::channel();
-            let told = mem::replace(&mut waiting.sender, sender);
             let node = Arc::clone(node);
-            // An error says that the call is given up at this moment.
-            let _ = told.send(News::NodeLost { node, next });
+            waiting.tell(|next| News::NodeLost { node, next });
         }
     }
 
@@ -148,6 +151,24 @@ impl PendingCalls {
     fn lock(&self) -> MutexGuard<'_, Calls> {
         // Nothing panics while it holds the lock, so the map is whole even if the lock says poisoned.
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PostFailed for PendingCalls {
+    fn post_failed(&self, key: [u8; 16]) {
+        if let Some(waiting) = self.lock().waiting.get_mut(&Id::from_bytes(key)) {
+            waiting.tell(|next| News::PostFailed { next });
+        }
+    }
+}
+
+impl Waiting {
+    /// Tells the call something after which it goes on waiting.
+    fn tell(&mut self, news: impl FnOnce(oneshot::Receiver<News>) -> News) {
+        let (sender, next) = oneshot::channel();
+        let told = mem::replace(&mut self.sender, sender);
+        // An error says that the call is given up at this moment.
+        let _ = told.send(news(next));
     }
 }
 
@@ -189,6 +210,10 @@ impl PendingCall<'_> {
             Ok(News::NodeLost { node, next }) => {
                 self.receiver = next;
                 Some(Answer::NodeLost(node))
+            }
+            Ok(News::PostFailed { next }) => {
+                self.receiver = next;
+                Some(Answer::PostFailed)
             }
             Err(_) => None,
         };

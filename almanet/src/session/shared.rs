@@ -35,7 +35,7 @@ use crate::{
     error::ConnectError,
     id::Id,
     service::Control,
-    transport::{SubscribeError, Transport},
+    transport::{PostFailed, SubscribeError, Transport},
     uri::Uri,
     wire::Codec,
 };
@@ -75,6 +75,8 @@ pub(super) struct Shared {
     /// The largest payload of calls and of their results; `None` for as much as a message takes.
     pub(super) max_payload: Option<usize>,
     pub(super) pending: Arc<PendingCalls>,
+    /// The same, as those who are told when a call could not be sent.
+    pub(super) told: Arc<dyn PostFailed>,
     pub(super) running: Arc<RunningCalls>,
     pub(super) clocks: Arc<Clocks>,
     pub(super) retry_budget: Budget,
@@ -112,6 +114,7 @@ impl Shared {
     ) -> Self {
         let id = Id::random();
         let left = CancellationToken::new();
+        let pending = Arc::new(PendingCalls::new(id));
         Self {
             id,
             transport,
@@ -121,7 +124,8 @@ impl Shared {
             max_deferral,
             event_traces: false,
             max_payload: None,
-            pending: Arc::new(PendingCalls::new(id)),
+            told: Arc::clone(&pending) as Arc<dyn PostFailed>,
+            pending,
             running: Arc::default(),
             clocks: Arc::default(),
             retry_budget,

@@ -161,7 +161,10 @@ impl Acknowledge for FaultyAnswer {
         let Self { delivery, faults } = *self;
         match delivery.publish_and_finish(topic, body) {
             Ok(()) => Ok(()),
-            Err(delivery) => Err(Box::new(Self { delivery, faults })),
+            Err(delivery) => Err(Box::new(Self {
+                delivery: *delivery,
+                faults,
+            })),
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq::{ChannelName, Duplicates, InvalidName, PublishError, TopicName};
+use almanet_nsq::{ChannelName, Duplicates, InvalidName, PostFailed, Posted, PublishError, TopicName};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -47,6 +47,36 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// As [`publish`](Self::publish).
     async fn publish_and_locate(&self, publication: Publication) -> Result<Option<Arc<str>>, PublishError> {
         self.publish(publication).await.map(|()| None)
+    }
+
+    /// Queues the message of `publication` at once, if that can be done, and does not wait for its confirmation: calls are made
+    /// so, which hear of it by their answers. When it fails, `told` is called with `key`, and [`settle`](Self::settle) tells more.
+    ///
+    /// # Errors
+    ///
+    /// The publication, with nothing done, when it would have to wait, or when the transport does not do this, which is what
+    /// this answers unless a transport does better: [`publish_and_locate`](Self::publish_and_locate) it.
+    fn post(
+        &self,
+        publication: Publication,
+        _told: &Arc<dyn PostFailed>,
+        _key: [u8; 16],
+    ) -> Result<Posted, Publication> {
+        Err(publication)
+    }
+
+    /// Waits for the outcome of what was [posted](Self::post), publishes it elsewhere where that may be, and says which node took
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish); [`PublishError::Closed`] when this transport does not post.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    async fn settle(&self, _posted: Posted) -> Result<Option<Arc<str>>, PublishError> {
+        Err(PublishError::Closed)
     }
 
     /// Subscribes to `topic` as a member of `channel`; returns once the brokers have confirmed it.
@@ -191,6 +221,10 @@ pub struct Subscription {
 }
 
 /// What a [`Subscription`] brings.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are messages, each of which would need a box"
+)]
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Arrival {

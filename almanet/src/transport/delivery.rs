@@ -114,9 +114,11 @@ impl Delivery {
     /// # Errors
     ///
     /// The delivery, with nothing done, when the transport cannot do this. Then publish, wait, and finish.
-    pub fn publish_and_finish(mut self, topic: &TopicName, body: Bytes) -> Result<(), Self> {
+    pub fn publish_and_finish(mut self, topic: &TopicName, body: Bytes) -> Result<(), Box<Self>> {
         let left = match self.way_back {
-            WayBack::Nsq(delivery) => publish_and_finish(delivery, topic, body).map_err(WayBack::Nsq),
+            WayBack::Nsq(delivery) => {
+                publish_and_finish(delivery, topic, body).map_err(|delivery| WayBack::Nsq(*delivery))
+            }
             WayBack::Other(acknowledge) => acknowledge
                 .publish_and_finish(topic, body)
                 .map_err(WayBack::Other),
@@ -125,7 +127,7 @@ impl Delivery {
             Ok(()) => Ok(()),
             Err(way_back) => {
                 self.way_back = way_back;
-                Err(self)
+                Err(Box::new(self))
             }
         }
     }
@@ -174,11 +176,11 @@ fn publish_and_finish(
     delivery: almanet_nsq::Delivery,
     topic: &TopicName,
     body: Bytes,
-) -> Result<(), almanet_nsq::Delivery> {
+) -> Result<(), Box<almanet_nsq::Delivery>> {
     // A publish that is refused ends the connection. It is refused again at the next attempt, and then by a
     // producer, which says why; a message that is large is refused where the node's limit is below ours.
     if delivery.attempts() > 1 || body.is_empty() || body.len() > LARGEST_UNCONFIRMED {
-        return Err(delivery);
+        return Err(Box::new(delivery));
     }
     let (id, node) = (delivery.id(), Arc::clone(delivery.node()));
     if let Err(error) = delivery.publish_and_finish(topic, body) {

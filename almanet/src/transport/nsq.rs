@@ -10,7 +10,8 @@ use std::{
 
 use almanet_nsq::{
     ChannelName, ConnectionConfig, Consumer, ConsumerConfig, Duplicates, Lookup, LookupConfig, Nodes,
-    ProducerConfig, ProducerPool, ProducerPoolConfig, PublishError, TopicList, TopicName, Window,
+    PostFailed, Posted, ProducerConfig, ProducerPool, ProducerPoolConfig, PublishError, TopicList, TopicName,
+    Window,
 };
 use async_trait::async_trait;
 
@@ -224,6 +225,30 @@ impl Transport for NsqTransport {
                 publishing.await.map(|()| None)
             }
         }
+    }
+
+    fn post(
+        &self,
+        mut publication: Publication,
+        told: &Arc<dyn PostFailed>,
+        key: [u8; 16],
+    ) -> Result<Posted, Publication> {
+        let is_plain = publication.bodies.len() == 1
+            && publication.delay.is_none()
+            && publication.node.is_none()
+            && publication.duplicates == Duplicates::Never;
+        if is_plain && let Some(body) = publication.bodies.pop() {
+            let posted = self.pool.post(&publication.topic, body, told, key);
+            return posted.map_err(|body| {
+                publication.bodies.push(body);
+                publication
+            });
+        }
+        Err(publication)
+    }
+
+    async fn settle(&self, posted: Posted) -> Result<Option<Arc<str>>, PublishError> {
+        self.pool.settle(posted).await.map(Some)
     }
 
     async fn subscribe(

@@ -32,15 +32,15 @@ impl Health {
     ///
     /// The clock is read only where it matters, which it does not for a node that confirms everything.
     pub(super) fn admits(&self, now: impl FnOnce() -> Duration) -> bool {
-        let until = self.avoided_until.load(Ordering::Acquire);
-        let failures = self.failures.load(Ordering::Acquire);
-        if until == 0 && failures == 0 {
+        if self.is_trusted() {
             return true;
         }
         let now = now();
+        let until = self.avoided_until.load(Ordering::Acquire);
         if millis(now) < until {
             return false;
         }
+        let failures = self.failures.load(Ordering::Acquire);
         if failures == 0 {
             return true;
         }
@@ -57,6 +57,11 @@ impl Health {
             self.failures.store(failures.saturating_add(1), Ordering::Release);
         }
         is_probe
+    }
+
+    /// Whether it confirms everything, so that a further confirmation says nothing new.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.avoided_until.load(Ordering::Acquire) == 0 && self.failures.load(Ordering::Acquire) == 0
     }
 
     pub(super) fn is_avoided(&self, now: Duration) -> bool {

@@ -35,7 +35,7 @@ pub struct PoolNode {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) producer: Producer,
-    health: Health,
+    pub(super) health: Health,
 }
 
 /// The nodes that there are.
@@ -163,8 +163,14 @@ impl Members {
     pub(super) fn note(&self, node: &Member, outcome: &Result<(), PublishError>) {
         match outcome {
             Ok(()) => node.health.confirmed(),
-            Err(error) if is_of_the_node(error) => node.health.failed(self.now()),
-            Err(_) => {}
+            Err(error) => self.failed(node, error),
+        }
+    }
+
+    /// Learns from the failure of a publish at `node`.
+    pub(super) fn failed(&self, node: &Member, error: &PublishError) {
+        if is_of_the_node(error) {
+            node.health.failed(self.now());
         }
     }
 

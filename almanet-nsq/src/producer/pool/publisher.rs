@@ -18,13 +18,18 @@ use super::{
     config::{Duplicates, ProducerPoolConfig},
     follow::follow,
     members::{Members, PoolNode},
+    post::{Posted, Settled},
     publishing::Publishing,
 };
 use crate::{
     config::ConnectionConfig,
     error::{ConnectError, PublishError},
     lookup::Nodes,
-    producer::{content::Content, deadline::Term},
+    producer::{
+        alarm::{Alarm, PostFailed},
+        content::Content,
+        deadline::Term,
+    },
 };
 
 /// Publishes to several brokers, each publish to one of them. Cheap to clone; clones share the connections.
@@ -247,6 +252,87 @@ impl ProducerPool {
         self.submit(topic, &content).await.map(drop)
     }
 
+    /// Queues one message at once if a node can take it soon, and does not wait for the confirmation: for a publisher that hears
+    /// otherwise that the message has arrived, as a caller does by the answer.
+    ///
+    /// If it fails after all, `told` is called with `key`, and [`settle`](Self::settle) tells more. A message is sent once: the
+    /// pool's [`Duplicates`] count when it is settled.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// use almanet_nsq::{PostFailed, ProducerPool, PublishError, TopicName};
+    /// use bytes::Bytes;
+    ///
+    /// # async fn answered() -> bool { true }
+    /// # async fn example(pool: &ProducerPool, told: Arc<dyn PostFailed>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (topic, question) = (TopicName::new("questions")?, Bytes::from_static(b"who is there?"));
+    /// match pool.post(&topic, question, &told, [7; 16]) {
+    ///     Ok(posted) if answered().await => posted.arrived(),
+    ///     Ok(posted) => pool.settle(posted).await.map(drop)?,
+    ///     Err(question) => pool.publish(&topic, question).await?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The message itself, with nothing done, when it would have to wait, or is no message that can be published:
+    /// [`publish`](Self::publish) it.
+    pub fn post(
+        &self,
+        topic: &TopicName,
+        body: Bytes,
+        told: &Arc<dyn PostFailed>,
+        key: [u8; 16],
+    ) -> Result<Posted, Bytes> {
+        let shared = &*self.shared;
+        if shared.is_closing.load(Ordering::SeqCst) || Content::check(topic, &body, self.limits()).is_err() {
+            return Err(body);
+        }
+        let term = Term::whole(shared.config.producer.publish_timeout);
+        Posted::queue(
+            &shared.members,
+            self.preferred.as_deref(),
+            topic,
+            body,
+            term,
+            || Alarm::new(Arc::clone(told), key),
+        )
+    }
+
+    /// Waits for the outcome of what was [posted](Self::post), and publishes it elsewhere where that may be. Returns the node that
+    /// took it.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    pub async fn settle(&self, posted: Posted) -> Result<Arc<str>, PublishError> {
+        let _under_way = self.shared.publishes.token();
+        let term = posted.term();
+        let members = &self.shared.members;
+        let (node, failure, content) = match posted.settled(members).await {
+            Settled::Published(node) => return Ok(node),
+            Settled::Closed => return Err(PublishError::Closed),
+            Settled::Failed(node, failure, content) => (node, failure, content),
+        };
+        let Some((topic, _)) = content.message() else {
+            return Err(PublishError::Closed);
+        };
+        let mut publishing = self.publishing(topic, term);
+        let error = node.producer.error(failure, topic, term.begun);
+        members.failed(&node, &error);
+        if !publishing.may_go_on(&error) {
+            return Err(error);
+        }
+        publishing.remember(&node, error);
+        publishing.run(&content).await
+    }
+
     /// Takes no further publishes, waits until each that is under way is confirmed or has failed, and closes the
     /// connections. For all clones.
     ///
@@ -266,7 +352,7 @@ impl ProducerPool {
         shared.members.close().await;
     }
 
-    fn limits(&self) -> &ConnectionConfig {
+    pub(super) fn limits(&self) -> &ConnectionConfig {
         &self.shared.config.producer.connection
     }
 
@@ -277,16 +363,21 @@ impl ProducerPool {
         if shared.is_closing.load(Ordering::SeqCst) {
             return Err(PublishError::Closed);
         }
-        let mut publishing = Publishing {
+        let term = Term::whole(shared.config.producer.publish_timeout);
+        self.publishing(topic, term).run(content).await
+    }
+
+    fn publishing<'a>(&'a self, topic: &'a TopicName, term: Term) -> Publishing<'a> {
+        let shared = &*self.shared;
+        Publishing {
             members: &shared.members,
             topic,
             preferred: self.preferred.as_deref(),
             duplicates: self.duplicates,
             confirm_timeout: shared.config.confirm_timeout,
-            term: Term::whole(shared.config.producer.publish_timeout),
+            term,
             failed: Vec::new(),
-        };
-        publishing.run(content).await
+        }
     }
 }
 

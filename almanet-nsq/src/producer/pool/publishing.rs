@@ -106,7 +106,7 @@ impl Publishing<'_> {
     }
 
     /// Whether another node may be tried, and there is time left for it.
-    fn may_go_on(&self, error: &PublishError) -> bool {
+    pub(super) fn may_go_on(&self, error: &PublishError) -> bool {
         let is_worth_it = match error {
             PublishError::NotSent { .. } => true,
             PublishError::Unconfirmed { .. } => self.duplicates == Duplicates::Allowed,
@@ -119,7 +119,7 @@ impl Publishing<'_> {
         is_worth_it && Instant::now() < self.term.deadline
     }
 
-    fn remember(&mut self, node: &Member, error: PublishError) {
+    pub(super) fn remember(&mut self, node: &Member, error: PublishError) {
         self.failed
             .retain(|earlier| address(earlier) != Some(node.producer.address()));
         self.failed.push(error);

@@ -56,7 +56,7 @@ impl Worker {
             let Ok(body) = end.encode() else { break };
             delivery = match delivery.publish_and_finish(&topic, body.clone()) {
                 Ok(()) => return,
-                Err(delivery) => delivery,
+                Err(delivery) => *delivery,
             };
             let publication = Publication::new(topic.clone(), body)
                 .through(std::sync::Arc::clone(&delivery.node))
