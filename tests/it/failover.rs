@@ -146,3 +146,23 @@ async fn a_call_whose_service_dies_is_run_by_another_instance() {
     assert_eq!(call.await.unwrap().unwrap(), 2);
     drop(service);
 }
+
+#[tokio::test]
+async fn a_call_that_its_broker_refuses_ends_at_once() {
+    // The client allows more than the broker does.
+    let broker = Broker::start(BrokerConfig::default().max_message_size(1024)).await.unwrap();
+    let uri = unique("test.refused");
+    let _service = answering(&broker, &uri).await;
+    let calling = Session::connect(broker.tcp_addr().to_string()).await.unwrap();
+    // The first one finds the session without its inbox.
+    calling.call::<()>(&uri, &()).await.unwrap();
+    let begun = Instant::now();
+    let error = calling.call::<()>(&uri, &"x".repeat(2048)).await.unwrap_err();
+    assert!(
+        matches!(&error, CallError::Publish { source, .. } if source.is_refused()),
+        "{error:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    // And the next one finds the session as it was.
+    calling.call::<()>(&uri, &()).await.unwrap();
+}
