@@ -19,5 +19,6 @@ mod refusing;
 mod restart;
 mod schemas;
 mod slow;
+mod stats;
 mod tally;
 mod versions;
