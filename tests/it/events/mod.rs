@@ -8,6 +8,7 @@ mod delays;
 mod drain;
 mod emit;
 mod faults;
+mod forbidden;
 mod in_process;
 mod layers;
 mod macros;

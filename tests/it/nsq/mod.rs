@@ -21,7 +21,7 @@ mod errors;
 mod ledger;
 mod load;
 mod nodes;
-mod program;
+pub(crate) mod program;
 mod restart;
 mod schedule;
 mod silence;
