@@ -123,7 +123,7 @@ pub struct ProcedureStats {
     pub expired: u64,
     /// Runs that were dropped: their caller waited no more, or the service ended.
     pub given_up: u64,
-    /// Messages that were no calls.
+    /// Messages that were no calls, or named no valid topic for their answer.
     pub malformed: u64,
     /// The mean time in microseconds.
     pub mean_us: u64,
