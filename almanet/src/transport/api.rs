@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    error::Error,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -10,10 +9,15 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq::{AnswerError, ChannelName, Duplicates, InvalidName, MessageId, PublishError, TopicName};
+use almanet_nsq::{ChannelName, Duplicates, PublishError, TopicName};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
+
+use super::{
+    delivery::Delivery,
+    error::{SubscribeError, TopicsError},
+};
 
 /// A way to publish messages and to subscribe to topics.
 ///
@@ -273,190 +277,4 @@ impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription").finish_non_exhaustive()
     }
-}
-
-/// A message that waits for an answer: [`finish`](Self::finish) or [`requeue`](Self::requeue).
-///
-/// Dropped unanswered, it is requeued at once.
-#[non_exhaustive]
-pub struct Delivery {
-    /// What was published.
-    pub body: Bytes,
-    /// The broker's name for the message.
-    pub id: MessageId,
-    /// When the broker took the message in: nanoseconds since 1970, by the broker's clock.
-    pub timestamp: i64,
-    /// How often the message has been delivered, this time included.
-    pub attempts: u16,
-    /// The node that delivered it.
-    pub node: Arc<str>,
-    /// How long the message may stay unanswered before it is delivered again.
-    pub message_timeout: Duration,
-    /// The topic, where the subscription has several; `None` where it has one.
-    pub topic: Option<Arc<TopicName>>,
-    acknowledge: Box<dyn Acknowledge>,
-}
-
-/// The way back for the answer to a message. Dropped unused, it requeues the message at once.
-pub trait Acknowledge: Send + Sync {
-    /// The message is done.
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`] when the answer cannot reach the broker; the message will be delivered again.
-    fn finish(self: Box<Self>) -> Result<(), AnswerError>;
-
-    /// Publishes `body` to `topic` through the node that delivered the message, and finishes the message, without
-    /// waiting: either both happen, or the message is delivered again.
-    ///
-    /// # Errors
-    ///
-    /// Itself, with nothing done, when this cannot be.
-    fn publish_and_finish(
-        self: Box<Self>,
-        topic: &TopicName,
-        body: Bytes,
-    ) -> Result<(), Box<dyn Acknowledge>>;
-
-    /// The message shall be delivered again, after `delay`.
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`] when the answer cannot reach the broker; the message will be delivered again.
-    fn requeue(self: Box<Self>, delay: Duration) -> Result<(), AnswerError>;
-
-    /// The message needs more time.
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`] when the answer cannot reach the broker; the message will be delivered again.
-    fn touch(&self) -> Result<(), AnswerError>;
-}
-
-impl Delivery {
-    /// A message that is answered through `acknowledge`.
-    pub fn new(
-        body: Bytes,
-        id: MessageId,
-        timestamp: i64,
-        attempts: u16,
-        node: Arc<str>,
-        message_timeout: Duration,
-        acknowledge: Box<dyn Acknowledge>,
-    ) -> Self {
-        Self {
-            body,
-            id,
-            timestamp,
-            attempts,
-            node,
-            message_timeout,
-            topic: None,
-            acknowledge,
-        }
-    }
-
-    /// Tells the broker that the message is done.
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`] when the connection that brought the message is gone; it will be delivered again.
-    pub fn finish(self) -> Result<(), AnswerError> {
-        self.acknowledge.finish()
-    }
-
-    /// Publishes `body` to `topic` through the node that delivered the message, and finishes the message, without
-    /// waiting: either both happen, or the message is delivered again.
-    ///
-    /// # Errors
-    ///
-    /// The delivery, with nothing done, when the transport cannot do this. Then publish, wait, and finish.
-    pub fn publish_and_finish(mut self, topic: &TopicName, body: Bytes) -> Result<(), Self> {
-        match self.acknowledge.publish_and_finish(topic, body) {
-            Ok(()) => Ok(()),
-            Err(acknowledge) => {
-                self.acknowledge = acknowledge;
-                Err(self)
-            }
-        }
-    }
-
-    /// Tells the broker to deliver the message again, after `delay`.
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`] when the connection that brought the message is gone; it will be delivered again.
-    pub fn requeue(self, delay: Duration) -> Result<(), AnswerError> {
-        self.acknowledge.requeue(delay)
-    }
-
-    /// Asks the broker for another [`message_timeout`](Self::message_timeout) of time.
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`] when the connection that brought the message is gone; it will be delivered again.
-    pub fn touch(&self) -> Result<(), AnswerError> {
-        self.acknowledge.touch()
-    }
-}
-
-impl fmt::Debug for Delivery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery")
-            .field("id", &self.id)
-            .field("node", &self.node)
-            .field("attempts", &self.attempts)
-            .field("bytes", &self.body.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why no node could be reached.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct TransportConnectError(Box<dyn Error + Send + Sync>);
-
-impl TransportConnectError {
-    /// The error of a transport.
-    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(error.into())
-    }
-}
-
-/// Why it is not known which topics there are.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TopicsError {
-    /// The transport knows nobody who could say.
-    #[error(
-        "NSQ's TCP protocol cannot list topics: give the session an nsqlookupd (`SessionBuilder::lookupd`) or the HTTP \
-         addresses of its nsqd (`NsqTransportConfig::http_addresses`)"
-    )]
-    Unknowable,
-    /// Nobody answered.
-    #[error("cannot learn which topics there are")]
-    Failed(#[source] Box<dyn Error + Send + Sync>),
-}
-
-/// Why no node took a subscription.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SubscribeError {
-    /// The brokers could not be reached or refused.
-    #[error("cannot subscribe to {topic} as {channel}")]
-    Failed {
-        /// The topic.
-        topic: TopicName,
-        /// The channel.
-        channel: ChannelName,
-        /// What each address answered.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The name of the topic or channel is not valid.
-    #[error(transparent)]
-    InvalidName(#[from] InvalidName),
-    /// The transport has been closed.
-    #[error("the transport has been closed: connect a new session")]
-    Closed,
 }

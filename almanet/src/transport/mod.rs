@@ -1,6 +1,8 @@
 //! The way to the wire: one trait, and behind it NSQ, or nothing but this process.
 
 mod api;
+mod delivery;
+mod error;
 mod in_process;
 mod nsq;
 
@@ -11,9 +13,8 @@ pub use almanet_nsq::{
 };
 #[cfg(feature = "tls")]
 pub use almanet_nsq::{Tls, TlsBuilder, TlsError};
-pub use api::{
-    Acknowledge, Arrival, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription,
-    TopicsError, Transport, TransportConnectError,
-};
+pub use api::{Arrival, Publication, Source, SubscribeOptions, Subscription, Transport};
+pub use delivery::{Acknowledge, Delivery};
+pub use error::{SubscribeError, TopicsError, TransportConnectError};
 pub use in_process::InProcessTransport;
 pub use nsq::{NsqTransport, NsqTransportConfig};

@@ -15,9 +15,10 @@ use almanet_nsq::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::api::{
-    Acknowledge, Delivery, Publication, Source, SubscribeError, SubscribeOptions, Subscription, TopicsError,
-    Transport, TransportConnectError,
+use super::{
+    api::{Publication, Source, SubscribeOptions, Subscription, Transport},
+    delivery::{Acknowledge, Delivery},
+    error::{SubscribeError, TopicsError, TransportConnectError},
 };
 
 /// Messages up to this size are published with the answer to another, without a look at the confirmation.

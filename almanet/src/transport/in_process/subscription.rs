@@ -19,7 +19,10 @@ use super::{
     queue::Queued,
     transport::{NODE, Shared},
 };
-use crate::transport::api::{Acknowledge, Delivery, Source, SubscribeOptions};
+use crate::transport::{
+    api::{Source, SubscribeOptions},
+    delivery::{Acknowledge, Delivery},
+};
 
 /// Nothing here times out: what the field says only sets how often handlers touch.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
