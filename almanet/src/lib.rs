@@ -95,8 +95,8 @@ pub use event::{
 };
 pub use id::{Id, InvalidId};
 pub use introspect::{
-    ConsumerInfo, EventSchema, Instance, InstanceInfo, InstanceStats, Introspection, ProcedureInfo,
-    ProcedureSchema, ProcedureStats,
+    ConsumerInfo, ConsumerStats, EventSchema, Instance, InstanceInfo, InstanceStats, Introspection,
+    ProcedureInfo, ProcedureSchema, ProcedureStats,
 };
 pub use macros::{Event, RpcError, consumer, procedure, service};
 #[cfg(feature = "schema")]

@@ -82,6 +82,8 @@
 /// | `tags("a", "b")` | words by which tools group procedures |
 /// | `hidden` | not shown when services are asked what they are |
 ///
+/// A `#[service]` around the function says what holds where one of them is not given, except for `uri` and `name`.
+///
 /// The doc comment becomes the procedure's description. Types that implement `JsonSchema` of
 /// [`schemars`](crate::schemars) tell what they look like ([`Schemas`](crate::Schemas)); others do as well.
 pub use almanet_macros::procedure;
@@ -172,6 +174,31 @@ pub use almanet_macros::procedure;
 /// |---|---|
 /// | `prepath = "net.example"` | what stands before the name of each procedure |
 /// | `client = "Name"` | the name of the generated client; default: `Client` in a module, `<Type>Client` beside an `impl` or a trait |
+/// | `channel`, `broadcast`, `timeout`, `concurrency`, `queue`, `queue_time`, `remember`, `idempotent`, `tags`, `hidden` | what holds for each procedure that does not say otherwise, as in [`#[procedure]`](macro@procedure#options) |
+///
+/// What a procedure says itself takes the place of what the service says: its `tags` too, and its `channel` or `broadcast`
+/// that of either. A flag is taken back by `idempotent = false`. Consumers have their own options.
+///
+/// ```
+/// # use almanet::service;
+/// #[service(prepath = "net.example.orders", timeout = "2s", concurrency = 16)]
+/// mod orders {
+///     #[procedure]
+///     pub async fn count() -> u64 {
+///         7
+///     }
+///
+///     /// Takes longer than the others.
+///     #[procedure(timeout = "1m")]
+///     pub async fn report() -> String {
+///         "all is well".to_owned()
+///     }
+/// }
+///
+/// let service = orders::service();
+/// let timeouts = service.procedures().iter().map(|procedure| procedure.options().timeout.unwrap().as_secs());
+/// assert_eq!(timeouts.collect::<Vec<_>>(), [2, 60]);
+/// ```
 pub use almanet_macros::service;
 
 /// Gives a struct or an enum names and payloads on the wire, so that callers can match it.

@@ -226,6 +226,8 @@ mod tests {
         for other in [
             "net.example.greet",
             "_rpc_._reply_.0a#ephemeral",
+            // Of a multicall of the Python package: like all its reply topics it ends as no procedure's can.
+            "_rpc_._replies_.0a#ephemeral",
             "_rpc_._control_",
             "_rpc_.a#ephemeral",
         ] {

@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use almanet::{
     Codec, Context, Control, Id, Invocation, Payload, Procedure, Service, ServiceHandle, Session,
-    transport::TopicName,
+    testing::MemoryBroker, transport::TopicName,
 };
 use almanet_tests::{TestBroker, echo, unique};
 use tokio::sync::{mpsc, watch};
@@ -79,10 +79,10 @@ async fn a_dropped_call_ends_its_handler_in_both_codecs() {
 }
 
 /// A session that tells how many control messages it has received.
-async fn heeding(broker: &TestBroker) -> (Session, watch::Receiver<usize>) {
+async fn heeding(spy: Spy) -> (Session, watch::Receiver<usize>) {
     let received = watch::Sender::new(0);
     let seen = received.subscribe();
-    let spy = Spy::connect(broker).await.on_receive(move |_, delivery| {
+    let spy = spy.on_receive(move |_, delivery| {
         if Control::sniff(&delivery.body) {
             received.send_modify(|received| *received += 1);
         }
@@ -94,7 +94,7 @@ async fn heeding(broker: &TestBroker) -> (Session, watch::Receiver<usize>) {
 async fn a_call_of_which_it_is_known_where_it_runs_is_cancelled_when_it_is_dropped() {
     let broker = TestBroker::start().await;
     let serving = broker.session().await;
-    let (calling, mut heard) = heeding(&broker).await;
+    let (calling, mut heard) = heeding(Spy::connect(&broker).await).await;
     let uri = unique("test.held");
     let (procedure, mut told) = held(&uri);
     let service = start(&serving, procedure).await;
@@ -135,7 +135,7 @@ async fn a_call_that_the_caller_times_out_earlier_than_it_said_is_cancelled() {
 async fn leaving_cancels_what_the_session_waits_for() {
     let broker = TestBroker::start().await;
     let serving = broker.session().await;
-    let (calling, mut heard) = heeding(&broker).await;
+    let (calling, mut heard) = heeding(Spy::connect(&broker).await).await;
     let uri = unique("test.held");
     let (procedure, mut told) = held(&uri);
     let _service = start(&serving, procedure).await;
@@ -175,23 +175,25 @@ async fn what_a_cancelled_handler_has_called_is_cancelled_too() {
     assert_eq!(cancelled(&outer_service), 1);
 }
 
-#[tokio::test]
+/// The clock stands still but for what the handlers wait.
+#[tokio::test(start_paused = true)]
 async fn a_call_that_is_quick_costs_no_message_more() {
-    let broker = TestBroker::start().await;
-    let serving = broker.session().await;
-    let (calling, heard) = heeding(&broker).await;
-    let uri = unique("test.quick");
-    let quick = Procedure::new(&uri, |_: Context, (): ()| async {
-        for _ in 0..5 {
-            tokio::task::yield_now().await;
-        }
+    let broker = MemoryBroker::new();
+    let serving = Session::builder().transport(broker.transport());
+    let serving = serving.connect().await.unwrap();
+    let (calling, heard) = heeding(Spy::over(broker.transport())).await;
+    let waits = Procedure::new("test.waits", |_: Context, millis: u64| async move {
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
         Ok::<_, Infallible>(())
     });
-    let _service = start(&serving, quick).await;
-    for _ in 0..50 {
-        calling.call::<()>(&uri, &()).await.unwrap();
+    let _service = start(&serving, waits).await;
+    for millis in [0, 1, 10, 90] {
+        calling.call::<()>("test.waits", &millis).await.unwrap();
+        assert_eq!(*heard.borrow(), 0, "{millis} ms");
     }
-    assert_eq!(*heard.borrow(), 0);
+    calling.call::<()>("test.waits", &150).await.unwrap();
+    assert_eq!(*heard.borrow(), 1);
 }
 
 #[tokio::test]

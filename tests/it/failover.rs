@@ -150,7 +150,9 @@ async fn a_call_whose_service_dies_is_run_by_another_instance() {
 #[tokio::test]
 async fn a_call_that_its_broker_refuses_ends_at_once() {
     // The client allows more than the broker does.
-    let broker = Broker::start(BrokerConfig::default().max_message_size(1024)).await.unwrap();
+    let broker = Broker::start(BrokerConfig::default().max_message_size(1024))
+        .await
+        .unwrap();
     let uri = unique("test.refused");
     let _service = answering(&broker, &uri).await;
     let calling = Session::connect(broker.tcp_addr().to_string()).await.unwrap();

@@ -173,3 +173,72 @@ async fn a_function_alone_is_a_procedure_and_still_a_function() {
     assert_eq!(alone("c".into(), 2).await, "ccc");
     service.stop().await;
 }
+
+#[service(
+    prepath = "almanet.test.defaults",
+    channel = "workers",
+    timeout = "50ms",
+    concurrency = 8,
+    queue = 16,
+    queue_time = "500ms",
+    remember = "1h",
+    idempotent,
+    tags("all"),
+    hidden
+)]
+mod defaults {
+    #[procedure]
+    pub async fn silent() {}
+
+    #[procedure(
+        timeout = "5s",
+        concurrency = 4,
+        queue = 0,
+        queue_time = "1s",
+        remember = "1m",
+        tags("own"),
+        idempotent = false,
+        hidden = false,
+        broadcast
+    )]
+    pub async fn own() {}
+}
+
+#[tokio::test]
+async fn what_a_service_says_holds_for_procedures_that_do_not_say_otherwise() {
+    let service = defaults::service();
+    let [silent, own] = service.procedures() else {
+        panic!("procedures are missing: {service:?}")
+    };
+    let options = silent.options();
+    assert_eq!(options.channel, "workers");
+    assert_eq!(options.timeout, Some(Duration::from_millis(50)));
+    assert_eq!((options.concurrency, options.queue), (8, Some(16)));
+    assert_eq!(options.queue_time, Some(Duration::from_millis(500)));
+    assert_eq!(options.remember, Duration::from_secs(3600));
+    assert_eq!((options.idempotent, options.hidden), (true, true));
+    assert_eq!(
+        (options.broadcast, options.tags.as_slice()),
+        (false, &["all".to_owned()][..])
+    );
+
+    let options = own.options();
+    assert_eq!(options.timeout, Some(Duration::from_secs(5)));
+    assert_eq!((options.concurrency, options.queue), (4, Some(0)));
+    assert_eq!(options.queue_time, Some(Duration::from_secs(1)));
+    assert_eq!(options.remember, Duration::from_secs(60));
+    assert_eq!((options.idempotent, options.hidden), (false, false));
+    assert_eq!(
+        (options.broadcast, options.tags.as_slice()),
+        (true, &["own".to_owned()][..])
+    );
+
+    // The generated caller waits no longer either. Nobody serves it here.
+    let broker = TestBroker::embedded().await;
+    let session = broker.session().await;
+    let unanswered = defaults::silent::call(&session).await;
+    assert!(
+        matches!(&unanswered, Err(CallError::Timeout { waited, .. }) if *waited < Duration::from_secs(30)),
+        "{unanswered:?}"
+    );
+}

@@ -40,4 +40,5 @@ mod soak;
 mod spy;
 mod streams;
 mod testing;
+mod unanswerable;
 mod wire;

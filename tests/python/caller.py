@@ -56,6 +56,15 @@ async def multicall(session: Almanet) -> list[str]:
     return sorted(answer.payload.decode() for answer in answers)
 
 
+async def schema(session: Almanet) -> typing.Any:
+    answer = await session.call(f"_schema_.{prepath}.order.almanet", None)
+    return json.loads(answer.payload)
+
+
+async def sessions(session: Almanet) -> list[typing.Any]:
+    answers = await session.multicall("_schema_.client", None, timeout=1)
+    return [json.loads(answer.payload) for answer in answers]
+
 
 async def main() -> None:
     async with Almanet(clients.ansqd_tcp_client(address)) as session:
@@ -71,6 +80,8 @@ async def main() -> None:
         await say("fraction", greet("quick", timeout=4.5))
         await say("delayed", session.delay_call(f"{prepath}.note", "delayed", 50))
         await say("multicall", multicall(session))
+        await say("schema", schema(session))
+        await say("sessions", sessions(session))
 
 
 asyncio.run(main())

@@ -1,6 +1,7 @@
-//! What the integration tests share: a broker to test against, a proxy that does harm to the way there, a soak, a
-//! procedure to call, and names that no two tests share.
+//! What the integration tests share: a broker to test against, an auth server for brokers, a proxy that does harm to the way
+//! there, a soak, a procedure to call, and names that no two tests share.
 
+pub mod auth;
 pub mod proxy;
 pub mod soak;
 

@@ -6,18 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use almanet_broker::{Broker, BrokerConfig, StartError, StopError};
+use almanet_broker::{Broker, BrokerConfig, StartError};
 use tempfile::TempDir;
 
 use crate::support::{Client, Target, publish_deferred};
 
-const STATE: &str = "almanet-broker.state";
+pub(crate) const STATE: &str = "almanet-broker.state";
 
-fn config(directory: &TempDir) -> BrokerConfig {
+pub(crate) fn config(directory: &TempDir) -> BrokerConfig {
     BrokerConfig::default().data_path(directory.path())
 }
 
-async fn start(directory: &TempDir) -> Target {
+pub(crate) async fn start(directory: &TempDir) -> Target {
     Target::embedded(config(directory)).await
 }
 
@@ -27,11 +27,11 @@ async fn create_channel(target: &Target, topic: &str, channel: &str) {
     client.expect_quiet().await;
 }
 
-async fn finish(client: &mut Client, id: &str) {
+pub(crate) async fn finish(client: &mut Client, id: &str) {
     client.send(format!("FIN {id}\n").as_bytes()).await;
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -224,116 +224,6 @@ async fn what_was_saved_comes_back_beyond_the_limits_and_publishers_are_refused(
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_set_aside_and_what_is_before_the_damage_comes_back() {
-    let directory = TempDir::new().unwrap();
-    let target = start(&directory).await;
-    let mut publisher = target.client().await;
-    // Two messages are more than a block.
-    for number in 0..6_u8 {
-        publisher.publish("big", &vec![number; 50_000]).await;
-    }
-    target.stop().await;
-    let path = directory.path().join(STATE);
-    let whole = fs::read(&path).unwrap();
-    fs::write(&path, &whole[..whole.len() - 10_000]).unwrap();
-
-    let target = start(&directory).await;
-    let files = names(directory.path());
-    assert!(
-        files
-            .iter()
-            .any(|name| name.starts_with("almanet-broker.state.damaged-")),
-        "{files:?}"
-    );
-    assert!(!files.iter().any(|name| name == STATE), "{files:?}");
-    let mut subscriber = target.subscriber("big", "c", 10).await;
-    for number in 0..4_u8 {
-        let message = subscriber.message().await;
-        assert_eq!(message.body.first(), Some(&number));
-        finish(&mut subscriber, &message.id).await;
-    }
-    subscriber.expect_quiet().await;
-    target.stop().await;
-    // The next start has a good file again, and the damaged one is still there.
-    start(&directory).await.stop().await;
-    assert_eq!(names(directory.path()).len(), 3);
-}
-
-#[tokio::test]
-async fn nonsense_instead_of_a_saved_state_is_set_aside() {
-    let directory = TempDir::new().unwrap();
-    for nonsense in [&b""[..], b"nsqd.dat", &[0xff; 5000]] {
-        fs::write(directory.path().join(STATE), nonsense).unwrap();
-        let target = start(&directory).await;
-        target.client().await.expect_quiet().await;
-        target.stop().await;
-        fs::remove_file(directory.path().join(STATE)).unwrap();
-    }
-    let aside = names(directory.path());
-    assert_eq!(aside.iter().filter(|name| name.contains("damaged")).count(), 3);
-}
-
-#[tokio::test]
-async fn two_brokers_do_not_share_a_data_path() {
-    let directory = TempDir::new().unwrap();
-    let target = start(&directory).await;
-    let error = Broker::start(config(&directory)).await.unwrap_err();
-    assert!(matches!(error, StartError::DataPathInUse { .. }));
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "the data path {} is used by another broker: give each its own",
-            directory.path().display()
-        )
-    );
-    target.stop().await;
-    start(&directory).await.stop().await;
-}
-
-#[tokio::test]
-async fn a_data_path_that_cannot_be_made_is_named() {
-    let directory = TempDir::new().unwrap();
-    let path = directory.path().join("not/there");
-    let error = Broker::start(BrokerConfig::default().data_path(&path))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "cannot use the data path: cannot make the directory {}",
-            path.display()
-        )
-    );
-    // One that is only not there yet is made.
-    let path = directory.path().join("new");
-    let broker = Broker::start(BrokerConfig::default().data_path(&path))
-        .await
-        .unwrap();
-    broker.stop().await.unwrap();
-    assert!(path.join(STATE).exists());
-}
-
-#[tokio::test]
-async fn a_save_that_fails_is_an_error_and_the_state_before_it_stays() {
-    let directory = TempDir::new().unwrap();
-    start(&directory).await.stop().await;
-    let before = fs::read(directory.path().join(STATE)).unwrap();
-
-    let broker = Broker::start(config(&directory)).await.unwrap();
-    // Where the new file would be written there is a directory.
-    fs::create_dir(directory.path().join("almanet-broker.state.tmp")).unwrap();
-    let error = broker.stop().await.unwrap_err();
-    assert!(matches!(error, StopError::Save { .. }));
-    assert!(
-        error
-            .to_string()
-            .starts_with("cannot save topics, channels and messages: cannot write "),
-        "{error}"
-    );
-    assert_eq!(fs::read(directory.path().join(STATE)).unwrap(), before);
-}
-
-#[tokio::test]
 async fn a_dropped_handle_saves_too() {
     let directory = TempDir::new().unwrap();
     let target = start(&directory).await;
@@ -352,17 +242,6 @@ async fn a_dropped_handle_saves_too() {
     let mut subscriber = target.subscriber("dropped", "c", 1).await;
     assert_eq!(subscriber.message().await.body, b"kept");
     target.stop().await;
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn only_the_owner_reads_what_is_saved() {
-    use std::os::unix::fs::PermissionsExt;
-
-    let directory = TempDir::new().unwrap();
-    start(&directory).await.stop().await;
-    let metadata = fs::metadata(directory.path().join(STATE)).unwrap();
-    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
 }
 
 #[tokio::test]

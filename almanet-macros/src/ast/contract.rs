@@ -17,14 +17,13 @@ impl Service {
         diagnostics: &mut Diagnostics,
     ) -> Self {
         let ident = &definition.ident;
-        let client = options
-            .client
-            .unwrap_or_else(|| format_ident!("{}Client", ident.unraw()));
+        let client = options.client.clone();
+        let client = client.unwrap_or_else(|| format_ident!("{}Client", ident.unraw()));
         let form = Form::Trait {
             ident: ident.clone(),
             visibility: Box::new(definition.vis.clone()),
         };
-        let mut service = Self::new(&definition.attrs, &options.prepath, client, form);
+        let mut service = Self::new(&definition.attrs, &options, client, form);
         if service.client == *ident {
             let message = "the client stands beside the trait: give it another name";
             let named = service.client.clone();
@@ -59,7 +58,7 @@ impl Service {
         for procedure in &mut service.procedures {
             check_self(procedure, diagnostics);
         }
-        service.check(&options.prepath, ident, diagnostics);
+        service.check(&options, ident, diagnostics);
         service
     }
 }

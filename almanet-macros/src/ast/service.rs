@@ -2,15 +2,16 @@
 
 use std::fmt::Display;
 
+use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident};
 use syn::{
-    Attribute, GenericArgument, Ident, ImplItem, Item, ItemImpl, ItemMod, Lifetime, PathArguments, Signature,
-    Type, Visibility, ext::IdentExt as _,
+    Attribute, GenericArgument, Ident, ImplItem, Item, ItemImpl, ItemMod, Lifetime, Path, PathArguments,
+    Signature, Type, Visibility, ext::IdentExt as _,
 };
 
 use super::{Consumer, Home, Procedure, cfgs, description, names::names, self_type};
 use crate::{
-    attr::{ConsumerOptions, Given, ProcedureOptions, ServiceOptions, attribute_arguments},
+    attr::{ConsumerOptions, Given, ProcedureOptions, ServiceOptions, Settings, attribute_arguments},
     diagnostics::Diagnostics,
     paths::{is_attribute, last_segment},
 };
@@ -23,6 +24,8 @@ pub(crate) struct Service {
     pub(crate) prepath: Option<String>,
     pub(crate) procedures: Vec<Procedure>,
     pub(crate) consumers: Vec<Consumer>,
+    /// What holds for the procedures that do not say otherwise.
+    defaults: Settings,
     /// The name of the generated client.
     pub(crate) client: Ident,
     pub(crate) form: Form,
@@ -49,8 +52,9 @@ impl Service {
         module: &ItemMod,
         diagnostics: &mut Diagnostics,
     ) -> Self {
-        let client = options.client.unwrap_or_else(|| format_ident!("Client"));
-        let mut service = Self::new(&module.attrs, &options.prepath, client, Form::Module);
+        let client = options.client.clone();
+        let client = client.unwrap_or_else(|| format_ident!("Client"));
+        let mut service = Self::new(&module.attrs, &options, client, Form::Module);
         let Some((_, items)) = &module.content else {
             service.spoil(
                 diagnostics,
@@ -63,7 +67,6 @@ impl Service {
             if let Item::Fn(function) = item {
                 let home = Home::Module(&options.prepath);
                 service.add(home, &function.attrs, &function.vis, &function.sig, diagnostics);
-                service.add_consumer(home, &function.attrs, &function.vis, &function.sig, diagnostics);
             }
         }
         for taken in items.iter().flat_map(names) {
@@ -87,21 +90,21 @@ impl Service {
                 );
             }
         }
-        service.check(&options.prepath, &module.ident, diagnostics);
+        service.check(&options, &module.ident, diagnostics);
         service
     }
 
     /// Reads an inherent `impl` block.
     pub(crate) fn of_impl(options: ServiceOptions, block: &ItemImpl, diagnostics: &mut Diagnostics) -> Self {
         let name = last_segment(&block.self_ty).map(|last| last.ident.unraw());
-        let client = match (options.client, &name) {
-            (Some(client), _) => client,
+        let client = match (&options.client, &name) {
+            (Some(client), _) => client.clone(),
             (None, Some(name)) => format_ident!("{name}Client"),
             (None, None) => format_ident!("Client"),
         };
         let mut service = Self::new(
             &block.attrs,
-            &options.prepath,
+            &options,
             client,
             Form::Impl {
                 state: block.self_ty.clone(),
@@ -144,12 +147,11 @@ impl Service {
             }
             let home = Home::Impl(&options.prepath);
             service.add(home, &method.attrs, &method.vis, &method.sig, diagnostics);
-            service.add_consumer(home, &method.attrs, &method.vis, &method.sig, diagnostics);
         }
         for procedure in &mut service.procedures {
             write_out_self(procedure, &block.self_ty);
         }
-        service.check(&options.prepath, &block.self_ty, diagnostics);
+        service.check(&options, &block.self_ty, diagnostics);
         service
     }
 
@@ -163,23 +165,24 @@ impl Service {
         self.consumers.iter().filter(|consumer| consumer.usable)
     }
 
-    pub(super) fn new(attributes: &[Attribute], prepath: &Given, client: Ident, form: Form) -> Self {
+    pub(super) fn new(attributes: &[Attribute], options: &ServiceOptions, client: Ident, form: Form) -> Self {
         Self {
             description: description(attributes),
             cfgs: cfgs(attributes),
-            prepath: match prepath {
+            prepath: match &options.prepath {
                 Given::Text(prepath) => Some(prepath.value()),
                 Given::Absent | Given::Wrong => None,
             },
             procedures: Vec::new(),
             consumers: Vec::new(),
+            defaults: options.defaults.clone(),
             client,
             form,
             usable: true,
         }
     }
 
-    /// Adds the function, when it is a procedure.
+    /// Adds the function, when it is a procedure or a consumer.
     pub(super) fn add(
         &mut self,
         home: Home<'_>,
@@ -188,16 +191,34 @@ impl Service {
         signature: &Signature,
         diagnostics: &mut Diagnostics,
     ) {
-        let mut markers = attributes
-            .iter()
-            .filter(|attribute| is_attribute(attribute, "procedure"));
-        let Some(marker) = markers.next() else { return };
-        for again in markers {
-            diagnostics.at(again.path(), "`#[procedure]` is given twice: keep one");
+        let procedure = marker(attributes, "procedure", "name = \"greet\"", diagnostics);
+        let consumer = marker(attributes, "consumer", "channel = \"mailer\"", diagnostics);
+        let is_procedure = procedure.is_some();
+        if let Some((_, tokens)) = procedure {
+            let mut options = ProcedureOptions::read(tokens, diagnostics);
+            options.settings = options.settings.or(&self.defaults);
+            let procedure = Procedure::new(home, options, attributes, visibility, signature, diagnostics);
+            self.add_procedure(procedure, diagnostics);
         }
-        let tokens = attribute_arguments(marker, "name = \"greet\"", diagnostics);
-        let options = ProcedureOptions::read(tokens, diagnostics);
-        let mut procedure = Procedure::new(home, options, attributes, visibility, signature, diagnostics);
+        match (consumer, home) {
+            (None, _) => {}
+            (Some((name, _)), _) if is_procedure => {
+                let message = "a function is a procedure or a consumer: keep one of the attributes";
+                diagnostics.at(name, message);
+            }
+            (Some((name, _)), Home::Trait(_)) => diagnostics.at(
+                name,
+                "a contract is what can be called, and nobody calls a consumer: put it into a service of its own",
+            ),
+            (Some((_, tokens)), _) => {
+                let options = ConsumerOptions::read(tokens, diagnostics);
+                let consumer = Consumer::new(home, options, attributes, visibility, signature, diagnostics);
+                self.consumers.push(consumer);
+            }
+        }
+    }
+
+    fn add_procedure(&mut self, mut procedure: Procedure, diagnostics: &mut Diagnostics) {
         if procedure.ident == "new" {
             diagnostics.at(
                 &procedure.ident,
@@ -210,36 +231,6 @@ impl Service {
             self.check_rivals(&mut procedure, diagnostics);
         }
         self.procedures.push(procedure);
-    }
-
-    /// Adds the function, when it is a consumer.
-    fn add_consumer(
-        &mut self,
-        home: Home<'_>,
-        attributes: &[Attribute],
-        visibility: &Visibility,
-        signature: &Signature,
-        diagnostics: &mut Diagnostics,
-    ) {
-        let mut markers = attributes
-            .iter()
-            .filter(|attribute| is_attribute(attribute, "consumer"));
-        let Some(marker) = markers.next() else { return };
-        for again in markers {
-            diagnostics.at(again.path(), "`#[consumer]` is given twice: keep one");
-        }
-        if attributes
-            .iter()
-            .any(|attribute| is_attribute(attribute, "procedure"))
-        {
-            let message = "a function is a procedure or a consumer: keep one of the attributes";
-            diagnostics.at(marker.path(), message);
-            return;
-        }
-        let tokens = attribute_arguments(marker, "channel = \"mailer\"", diagnostics);
-        let options = ConsumerOptions::read(tokens, diagnostics);
-        let consumer = Consumer::new(home, options, attributes, visibility, signature, diagnostics);
-        self.consumers.push(consumer);
     }
 
     /// Checks that no procedure before this one has its name or its URI. Those under a `#[cfg]` may exclude each other.
@@ -265,7 +256,12 @@ impl Service {
     }
 
     /// Checks what only the whole shows.
-    pub(super) fn check(&mut self, prepath: &Given, holder: impl ToTokens, diagnostics: &mut Diagnostics) {
+    pub(super) fn check(
+        &mut self,
+        options: &ServiceOptions,
+        holder: impl ToTokens,
+        diagnostics: &mut Diagnostics,
+    ) {
         if self.procedures.is_empty() && self.consumers.is_empty() {
             let message = match self.form {
                 Form::Trait { .. } => {
@@ -281,13 +277,27 @@ impl Service {
             .procedures
             .iter()
             .find(|procedure| matches!(procedure.options.uri, Given::Absent));
-        if let (Given::Absent, Some(procedure)) = (prepath, nameless) {
+        if let (Given::Absent, Some(procedure)) = (&options.prepath, nameless) {
             diagnostics.at(
                 &procedure.ident,
                 format!(
                     "nothing says what the uri of `{0}` begins with: write `#[service(prepath = \"net.example\")]`, or \
                      give the whole by `#[procedure(uri = \"net.example.{0}\")]`",
                     procedure.ident.unraw()
+                ),
+            );
+        }
+        if let (true, false, Some(default)) = (
+            self.procedures.is_empty(),
+            self.consumers.is_empty(),
+            &options.first_default,
+        ) {
+            let name = default.get_ident().map(ToString::to_string).unwrap_or_default();
+            diagnostics.at(
+                default,
+                format!(
+                    "`{name}` is for procedures, of which there are none: what a consumer shall do stands in its \
+                     `#[consumer(...)]`"
                 ),
             );
         }
@@ -302,6 +312,24 @@ impl Service {
         diagnostics.at(tokens, message);
         self.usable = false;
     }
+}
+
+/// The path and the options of the only attribute called `name` among those of a function.
+fn marker<'a>(
+    attributes: &'a [Attribute],
+    name: &str,
+    example: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<(&'a Path, TokenStream)> {
+    let mut markers = attributes
+        .iter()
+        .filter(|attribute| is_attribute(attribute, name));
+    let marker = markers.next()?;
+    for again in markers {
+        diagnostics.at(again.path(), format!("`#[{name}]` is given twice: keep one"));
+    }
+    let tokens = attribute_arguments(marker, example, diagnostics);
+    Some((marker.path(), tokens))
 }
 
 /// A lifetime that keeps the type from living for as long as it likes.

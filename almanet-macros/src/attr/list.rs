@@ -19,10 +19,11 @@ pub(super) struct OptionList {
 
 impl OptionList {
     /// Reads what stands between the parentheses of `#[attribute(...)]`. The first of the `known` options is the one
-    /// that a text alone is taken to be meant for.
+    /// that a text alone is taken to be meant for. Of those that belong `elsewhere` it is said where.
     pub(super) fn read(
         attribute: &str,
         known: &[&str],
+        elsewhere: &[(&str, &str)],
         tokens: TokenStream,
         diagnostics: &mut Diagnostics,
     ) -> Self {
@@ -50,7 +51,11 @@ impl OptionList {
                 }
             };
             let option = option_name(&meta);
-            if !known.contains(&option.as_str()) {
+            if let Some((_, why)) = elsewhere.iter().find(|(other, _)| *other == option) {
+                let message = format!("`{option}` is no option of `#[{attribute}]`: {why}");
+                diagnostics.at(meta.path(), message);
+                list.complete = false;
+            } else if !known.contains(&option.as_str()) {
                 let hint = did_you_mean(&option, known);
                 diagnostics.at(
                     meta.path(),

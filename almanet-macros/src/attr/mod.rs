@@ -3,17 +3,18 @@
 //! An option that is wrong is noted and counts as not given, so that the next ones are still read.
 
 mod list;
+mod settings;
 mod value;
 
 use std::time::Duration;
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Ident, LitStr};
+use syn::{Attribute, Ident, LitStr, Path};
 
-pub(crate) use self::list::attribute_arguments;
+pub(crate) use self::{list::attribute_arguments, settings::Settings};
 use self::{
     list::{OptionList, arguments},
-    value::{attempts, count, count_or_none, duration, durations, flag, ident, text, texts},
+    value::{attempts, count, duration, durations, flag, ident, text},
 };
 use crate::{diagnostics::Diagnostics, validate};
 
@@ -47,68 +48,24 @@ impl From<Option<LitStr>> for Given {
 pub(crate) struct ProcedureOptions {
     pub(crate) uri: Given,
     pub(crate) name: Given,
-    pub(crate) channel: Option<String>,
-    /// Whether each instance has a channel of its own.
-    pub(crate) broadcast: bool,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) concurrency: Option<u32>,
-    pub(crate) queue: Option<u32>,
-    pub(crate) queue_time: Option<Duration>,
-    pub(crate) remember: Option<Duration>,
-    pub(crate) idempotent: bool,
-    pub(crate) tags: Vec<String>,
-    pub(crate) hidden: bool,
+    pub(crate) settings: Settings,
 }
 
 impl ProcedureOptions {
-    const KNOWN: [&str; 12] = [
-        "uri",
-        "name",
-        "channel",
-        "broadcast",
-        "timeout",
-        "concurrency",
-        "queue",
-        "queue_time",
-        "remember",
-        "idempotent",
-        "tags",
-        "hidden",
-    ];
+    const KNOWN: [&str; 2] = ["uri", "name"];
 
     pub(crate) fn read(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Self {
-        let list = OptionList::read("procedure", &Self::KNOWN, tokens, diagnostics);
+        let known = [Self::KNOWN.as_slice(), &Settings::KNOWN].concat();
+        let list = OptionList::read("procedure", &known, &[], tokens, diagnostics);
         let mut options = Self::default();
-        let mut broadcast = None;
         for (option, meta) in &list.options {
             match option.as_str() {
                 "uri" => options.uri = text(meta, "net.example.greet", validate::uri, diagnostics).into(),
                 "name" => options.name = text(meta, "greet", last_segment, diagnostics).into(),
-                "channel" => {
-                    options.channel =
-                        text(meta, "almanet", channel, diagnostics).map(|channel| channel.value());
-                }
-                "broadcast" => {
-                    options.broadcast = flag(meta, diagnostics);
-                    broadcast = Some(meta);
-                }
-                "timeout" => options.timeout = duration(meta, diagnostics),
-                "concurrency" => options.concurrency = count(meta, diagnostics),
-                "queue" => options.queue = count_or_none(meta, diagnostics),
-                "queue_time" => options.queue_time = duration(meta, diagnostics),
-                "remember" => options.remember = duration(meta, diagnostics),
-                "idempotent" => options.idempotent = flag(meta, diagnostics),
-                "tags" => options.tags = texts(meta, diagnostics),
-                "hidden" => options.hidden = flag(meta, diagnostics),
                 _ => {}
             }
         }
-        if let (true, Some(broadcast)) = (options.channel.is_some() && options.broadcast, broadcast) {
-            diagnostics.at(
-                broadcast,
-                "`broadcast` has a channel of its own: leave `channel` or `broadcast` out",
-            );
-        }
+        options.settings = Settings::read(&list.options, diagnostics);
         options.uri = options.uri.or_misspelt(&list);
         options
     }
@@ -141,7 +98,7 @@ impl ConsumerOptions {
     ];
 
     pub(crate) fn read(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Self {
-        let list = OptionList::read("consumer", &Self::KNOWN, tokens, diagnostics);
+        let list = OptionList::read("consumer", &Self::KNOWN, &[], tokens, diagnostics);
         let mut options = Self::default();
         for (option, meta) in &list.options {
             match option.as_str() {
@@ -150,7 +107,7 @@ impl ConsumerOptions {
                     options.pattern = text(meta, "orders.*", validate::pattern, diagnostics).into();
                 }
                 "channel" => options.channel = text(meta, "mailer", channel, diagnostics).into(),
-                "broadcast" => options.broadcast = flag(meta, diagnostics),
+                "broadcast" => options.broadcast = flag(meta, diagnostics).unwrap_or_default(),
                 "concurrency" => options.concurrency = count(meta, diagnostics),
                 "max_attempts" => options.max_attempts = attempts(meta, diagnostics),
                 "retry" => options.retry = durations(meta, diagnostics),
@@ -169,32 +126,57 @@ pub(crate) struct ServiceOptions {
     /// What stands before the names of the service's procedures.
     pub(crate) prepath: Given,
     pub(crate) client: Option<Ident>,
+    /// What holds for the procedures that do not say otherwise.
+    pub(crate) defaults: Settings,
+    /// The first of the defaults, as it is written.
+    pub(crate) first_default: Option<Path>,
 }
 
 impl ServiceOptions {
     const KNOWN: [&str; 2] = ["prepath", "client"];
+    /// What no two procedures can share, and what only consumers have.
+    const ELSEWHERE: [(&str, &str); 6] = [
+        (
+            "uri",
+            "each procedure has its own, by `#[procedure(uri = \"...\")]`; what they begin with is `prepath`",
+        ),
+        (
+            "name",
+            "each procedure has its own, by `#[procedure(name = \"...\")]`; what stands before them is `prepath`",
+        ),
+        ("topic", ELSEWHERE_CONSUMER),
+        ("pattern", ELSEWHERE_CONSUMER),
+        ("max_attempts", ELSEWHERE_CONSUMER),
+        ("retry", ELSEWHERE_CONSUMER),
+    ];
 
     pub(crate) fn read(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Self {
-        let list = OptionList::read("service", &Self::KNOWN, tokens, diagnostics);
+        let known = [Self::KNOWN.as_slice(), &Settings::KNOWN].concat();
+        let list = OptionList::read("service", &known, &Self::ELSEWHERE, tokens, diagnostics);
         let mut options = Self::default();
         for (option, meta) in &list.options {
             match option.as_str() {
                 "prepath" => options.prepath = text(meta, "net.example", validate::uri, diagnostics).into(),
                 "client" => options.client = ident(meta, "GreeterClient", diagnostics),
-                _ => {}
+                _ => {
+                    options.first_default.get_or_insert_with(|| meta.path().clone());
+                }
             }
         }
+        options.defaults = Settings::read(&list.options, diagnostics);
         options.prepath = options.prepath.or_misspelt(&list);
         options
     }
 }
+
+const ELSEWHERE_CONSUMER: &str = "it belongs to a consumer: write it in its `#[consumer(...)]`";
 
 /// The `name` of `#[rpc_error(name = "...")]` among the attributes of a struct or a variant.
 pub(crate) fn rpc_error_name(attributes: &[Attribute], diagnostics: &mut Diagnostics) -> Given {
     let Some(tokens) = arguments(attributes, "rpc_error", "name = \"denied\"", diagnostics) else {
         return Given::Absent;
     };
-    let list = OptionList::read("rpc_error", &["name"], tokens, diagnostics);
+    let list = OptionList::read("rpc_error", &["name"], &[], tokens, diagnostics);
     match list.options.first() {
         Some((_, meta)) => text(meta, "denied", validate::error_name, diagnostics).into(),
         None => Given::Absent.or_misspelt(&list),
@@ -216,7 +198,7 @@ impl EventOptions {
         else {
             return options;
         };
-        let list = OptionList::read("event", &["topic", "version"], tokens, diagnostics);
+        let list = OptionList::read("event", &["topic", "version"], &[], tokens, diagnostics);
         for (option, meta) in &list.options {
             match option.as_str() {
                 "topic" => options.topic = text(meta, "net.example.joined", topic, diagnostics).into(),
@@ -275,13 +257,14 @@ mod tests {
         assert_eq!(diagnostics.count(), 0);
         assert!(matches!(options.uri, Given::Absent));
         assert!(matches!(options.name, Given::Text(name) if name.value() == "hello"));
-        assert_eq!(options.channel.as_deref(), Some("one#ephemeral"));
-        assert_eq!(options.timeout, Some(Duration::from_secs(120)));
-        assert_eq!((options.concurrency, options.queue), (Some(8), Some(0)));
-        assert_eq!(options.queue_time, Some(Duration::from_millis(500)));
-        assert_eq!(options.remember, Some(Duration::from_secs(3600)));
-        assert_eq!(options.tags, ["a", "b"]);
-        assert!(options.idempotent && options.hidden);
+        let settings = options.settings;
+        assert_eq!(settings.channel.as_deref(), Some("one#ephemeral"));
+        assert_eq!(settings.timeout, Some(Duration::from_secs(120)));
+        assert_eq!((settings.concurrency, settings.queue), (Some(8), Some(0)));
+        assert_eq!(settings.queue_time, Some(Duration::from_millis(500)));
+        assert_eq!(settings.remember, Some(Duration::from_secs(3600)));
+        assert_eq!(settings.tags, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!((settings.idempotent, settings.hidden), (Some(true), Some(true)));
     }
 
     #[test]
@@ -290,13 +273,33 @@ mod tests {
         let options =
             ProcedureOptions::read(quote!(uri = 7, timeout = "5s", "x", hidden = 1), &mut diagnostics);
         assert!(matches!(options.uri, Given::Wrong));
-        assert_eq!(options.timeout, Some(Duration::from_secs(5)));
+        assert_eq!(options.settings.timeout, Some(Duration::from_secs(5)));
         assert_eq!(
             diagnostics.messages(),
             [
                 "an option has a name: write `uri = \"x\"`",
                 "`uri` is a text: write `uri = \"net.example.greet\"`",
                 "`hidden` is a flag: write `hidden` alone, or leave it out",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_no_default_can_be_is_told_where_it_belongs() {
+        let mut diagnostics = Diagnostics::default();
+        let options = ServiceOptions::read(
+            quote!(name = "greet", retry = "1s", timeout = "5s"),
+            &mut diagnostics,
+        );
+        assert_eq!(options.defaults.timeout, Some(Duration::from_secs(5)));
+        let first = options.first_default.unwrap();
+        assert!(first.is_ident("timeout"));
+        assert_eq!(
+            diagnostics.messages(),
+            [
+                "`name` is no option of `#[service]`: each procedure has its own, by `#[procedure(name = \"...\")]`; what \
+                 stands before them is `prepath`",
+                "`retry` is no option of `#[service]`: it belongs to a consumer: write it in its `#[consumer(...)]`",
             ]
         );
     }

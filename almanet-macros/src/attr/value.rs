@@ -134,38 +134,44 @@ fn whole_number(meta: &Meta, least: u32, kind: &str, diagnostics: &mut Diagnosti
     number
 }
 
-/// A flag: the option's name alone.
-pub(super) fn flag(meta: &Meta, diagnostics: &mut Diagnostics) -> bool {
+/// A flag: the option's name alone, or with `= true` or `= false`.
+pub(super) fn flag(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<bool> {
     let name = option_name(meta);
     let message = format!("`{name}` is a flag: write `{name}` alone, or leave it out");
     match meta {
-        Meta::Path(_) => return true,
-        Meta::NameValue(pair) => diagnostics.at(&pair.value, message),
+        Meta::Path(_) => return Some(true),
+        Meta::NameValue(pair) => match &pair.value {
+            Expr::Lit(ExprLit {
+                lit: Lit::Bool(value),
+                ..
+            }) => return Some(value.value),
+            value => diagnostics.at(value, message),
+        },
         Meta::List(list) => diagnostics.at(list, message),
     }
-    false
+    None
 }
 
 /// `tags("a", "b")` or `tags = ["a", "b"]`.
-pub(super) fn texts(meta: &Meta, diagnostics: &mut Diagnostics) -> Vec<String> {
+pub(super) fn texts(meta: &Meta, diagnostics: &mut Diagnostics) -> Option<Vec<String>> {
     let example = "tags(\"one\", \"two\")";
     let values: Vec<Expr> = match meta {
         Meta::Path(path) => {
             diagnostics.at(path, format!("`tags` is a list of texts: write `{example}`"));
-            return Vec::new();
+            return None;
         }
         Meta::List(list) => match list.parse_args_with(Punctuated::<Expr, Token![,]>::parse_terminated) {
             Ok(values) => values.into_iter().collect(),
             Err(error) => {
                 diagnostics.add(error);
-                return Vec::new();
+                return None;
             }
         },
         Meta::NameValue(pair) => match &pair.value {
             Expr::Array(array) => array.elems.iter().cloned().collect(),
             value => {
                 diagnostics.at(value, format!("`tags` is a list of texts: write `{example}`"));
-                return Vec::new();
+                return None;
             }
         },
     };
@@ -177,7 +183,7 @@ pub(super) fn texts(meta: &Meta, diagnostics: &mut Diagnostics) -> Vec<String> {
             None => diagnostics.at(value, format!("a tag is a text: write `{example}`")),
         }
     }
-    texts
+    Some(texts)
 }
 
 /// `client = "Name"`.

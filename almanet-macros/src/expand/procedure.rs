@@ -129,14 +129,14 @@ pub(super) fn call(procedure: &Procedure, session: &TokenStream) -> TokenStream 
             )
         }
     };
-    let timeout = options.timeout.map(timeout);
+    let timeout = options.settings.timeout.map(timeout);
     if signature.returns.is_stream() {
         return quote! {
             #define
             ::almanet::Call::new(#session, #uri, #payload) #timeout .stream()
         };
     }
-    let idempotent = options.idempotent.then(|| quote!(.idempotent()));
+    let idempotent = is_set(options.settings.idempotent).then(|| quote!(.idempotent()));
     quote! {
         #define
         ::almanet::Call::new(#session, #uri, #payload) #timeout #idempotent
@@ -283,33 +283,41 @@ fn settings(procedure: &Procedure) -> TokenStream {
     let Procedure {
         options, description, ..
     } = procedure;
+    let settings = &options.settings;
     let description = (!description.is_empty()).then(|| quote!(.description(#description)));
-    let channel = options.channel.as_ref().map(|channel| quote!(.channel(#channel)));
-    let broadcast = options.broadcast.then(|| quote!(.broadcast()));
-    let timeout = options.timeout.map(timeout);
-    let concurrency = options.concurrency.map(|concurrency| {
+    let channel = settings
+        .channel
+        .as_ref()
+        .map(|channel| quote!(.channel(#channel)));
+    let broadcast = is_set(settings.broadcast).then(|| quote!(.broadcast()));
+    let timeout = settings.timeout.map(timeout);
+    let concurrency = settings.concurrency.map(|concurrency| {
         let concurrency = Literal::u32_unsuffixed(concurrency);
         quote!(.concurrency(#concurrency))
     });
-    let queue = options.queue.map(|calls| {
+    let queue = settings.queue.map(|calls| {
         let calls = Literal::u32_unsuffixed(calls);
         quote!(.queue(#calls))
     });
-    let queue_time = options.queue_time.map(|longest| {
+    let queue_time = settings.queue_time.map(|longest| {
         let longest = duration(longest);
         quote!(.queue_time(#longest))
     });
-    let remember = options.remember.map(|time| {
+    let remember = settings.remember.map(|time| {
         let time = duration(time);
         quote!(.remember(#time))
     });
-    let idempotent = options.idempotent.then(|| quote!(.idempotent()));
-    let tags = &options.tags;
-    let hidden = options.hidden.then(|| quote!(.hidden()));
+    let idempotent = is_set(settings.idempotent).then(|| quote!(.idempotent()));
+    let tags = settings.tags.iter().flatten();
+    let hidden = is_set(settings.hidden).then(|| quote!(.hidden()));
     quote! {
         #description #channel #broadcast #timeout #concurrency #queue #queue_time #remember #idempotent
         #(.tag(#tags))* #hidden
     }
+}
+
+fn is_set(flag: Option<bool>) -> bool {
+    flag.unwrap_or_default()
 }
 
 /// Several arguments as they travel: a map by name.

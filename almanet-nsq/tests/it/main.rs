@@ -23,6 +23,7 @@ mod observed;
 mod observing;
 mod packing;
 mod peer;
+mod pool_failover;
 mod pool_following;
 mod pooling;
 mod posting;

@@ -11,6 +11,6 @@ pub use ask::Introspection;
 pub(crate) use question::{Ask, CONTROL_TOPIC, Question};
 pub(crate) use report::millis;
 pub use report::{
-    ConsumerInfo, EventSchema, Instance, InstanceInfo, InstanceStats, ProcedureInfo, ProcedureSchema,
-    ProcedureStats,
+    ConsumerInfo, ConsumerStats, EventSchema, Instance, InstanceInfo, InstanceStats, ProcedureInfo,
+    ProcedureSchema, ProcedureStats,
 };

@@ -97,6 +97,9 @@ pub struct InstanceStats {
     pub uptime_ms: u64,
     /// Its procedures, without those that are hidden.
     pub procedures: Vec<ProcedureStats>,
+    /// Its consumers of events.
+    #[serde(default)]
+    pub consumers: Vec<ConsumerStats>,
 }
 
 /// The counts of one procedure in one instance, since it started.
@@ -120,7 +123,7 @@ pub struct ProcedureStats {
     pub expired: u64,
     /// Runs that were dropped: their caller waited no more, or the service ended.
     pub given_up: u64,
-    /// Messages that were no calls.
+    /// Messages that were no calls, or named no valid topic for their answer.
     pub malformed: u64,
     /// The mean time in microseconds.
     pub mean_us: u64,
@@ -139,6 +142,44 @@ impl ProcedureStats {
     pub fn failed(&self) -> u64 {
         self.errors.values().sum()
     }
+}
+
+/// The counts of one consumer of events in one instance, since it started: of deliveries, so an event that comes again counts
+/// again. Steps of a long delay do not count.
+///
+/// The counts are named as in the metric `almanet_consumed_total`. Times are those of the attempts that ended, well or badly, from
+/// when the event was given to its function. They are rounded up by at most a sixteenth.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ConsumerStats {
+    /// The topic, or the pattern of topics.
+    pub topic: String,
+    /// The channel that its instances share; one of its own for a broadcast.
+    pub channel: String,
+    /// Events that came in.
+    pub received: u64,
+    /// Those of them that are being handled, or put aside.
+    pub in_flight: u64,
+    /// Those that were acknowledged.
+    pub ok: u64,
+    /// Those that failed, and come again.
+    pub retried: u64,
+    /// Those that were put aside.
+    pub dead_letter: u64,
+    /// Those whose dead letter was refused: they stay, and come again.
+    pub not_put_aside: u64,
+    /// Those that were dropped unanswered, and come again: the service ended.
+    pub dropped: u64,
+    /// The mean time in microseconds.
+    pub mean_us: u64,
+    /// The time that half of the attempts were within, in microseconds.
+    pub p50_us: u64,
+    /// The time that nine of ten attempts were within, in microseconds.
+    pub p90_us: u64,
+    /// The time that 99 of 100 attempts were within, in microseconds.
+    pub p99_us: u64,
+    /// The longest time, in microseconds.
+    pub max_us: u64,
 }
 
 /// What one procedure takes and returns.

@@ -21,6 +21,9 @@ use crate::{
 /// A question that nobody was there to read waits in its topic. Whoever asked has given up by now.
 const MOST_AGE: Duration = Duration::from_secs(60);
 
+/// What answers are said to come from in the log, as those of a procedure are.
+const NAME: &str = "_control_";
+
 /// People and tools ask now and then.
 const MAX_IN_FLIGHT: usize = 16;
 
@@ -100,6 +103,9 @@ async fn answer(delivery: &Delivery, transport: &dyn Transport, services: &Servi
         Ok(invocation) => invocation,
         Err(error) => {
             tracing::debug!(node = %delivery.node, message = %delivery.id, %error, "dropped what is no question");
+            if let Some((topic, reply)) = reply::refusal(&error) {
+                let _ = reply::send(transport, NAME, topic, Arc::clone(&delivery.node), reply).await;
+            }
             return;
         }
     };
@@ -131,7 +137,7 @@ async fn answer(delivery: &Delivery, transport: &dyn Transport, services: &Servi
     for outcome in outcomes {
         let reply = Reply::new(invocation.id, outcome);
         let node = Arc::clone(&delivery.node);
-        if let Err(error) = reply::send(transport, topic.clone(), node, reply).await {
+        if let Err(error) = reply::send(transport, NAME, topic.clone(), node, reply).await {
             tracing::debug!(%error, "could not answer a question");
             return;
         }

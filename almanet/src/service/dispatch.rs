@@ -93,6 +93,8 @@ pub(super) enum Accepted {
     TooOld(ReplyAddress),
     /// By the clocks, much of its time has passed; but the clocks may disagree.
     Doubtful,
+    /// It cannot be run, and its caller is told.
+    Refused(TopicName, Box<Reply>),
     /// It is no call, or its caller waits no more.
     Nothing,
 }
@@ -180,6 +182,7 @@ impl Worker {
         } = match self.look_at(delivery).await {
             Accepted::Call(call) => call,
             Accepted::TooOld(address) => return self.refuse(address, TOO_LONG),
+            Accepted::Refused(topic, reply) => return Done::Reply(topic, *reply),
             Accepted::Doubtful | Accepted::Nothing => return Done::Finish,
         };
         let meter = &*self.served.meter;
@@ -278,7 +281,7 @@ impl Worker {
     /// Answers the caller, and finishes the message when that is confirmed.
     async fn reply_confirmed(&self, delivery: Delivery, topic: TopicName, reply: Reply) {
         let (call, node) = (reply.call_id, Arc::clone(&delivery.node));
-        match reply::send(&**self.session.transport(), topic, node, reply).await {
+        match reply::send(&**self.session.transport(), &self.served.uri, topic, node, reply).await {
             Ok(()) => finish(delivery),
             Err(error) => {
                 tracing::warn!(procedure = %self.served.uri, %call, %error, "could not answer a call: it will be run again");
@@ -306,8 +309,12 @@ impl Worker {
             Ok(invocation) => invocation,
             Err(error) => {
                 self.served.meter.malformed.increment();
-                tracing::warn!(%procedure, node = %delivery.node, message = %delivery.id, %error, "dropped what is no invocation: does something else publish to the topic of the procedure?");
                 telemetry::unanswered(procedure, "malformed");
+                if let Some((topic, reply)) = reply::refusal(&error) {
+                    tracing::warn!(%procedure, node = %delivery.node, call = %reply.call_id, error = &error as &dyn std::error::Error, "a call was not run, because its answer has nowhere to go: its session is told");
+                    return Accepted::Refused(topic, Box::new(reply));
+                }
+                tracing::warn!(%procedure, node = %delivery.node, message = %delivery.id, %error, "dropped what is no invocation: does something else publish to the topic of the procedure?");
                 return Accepted::Nothing;
             }
         };

@@ -2,15 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use super::{counts::CallCounts, latency::Latencies};
-use crate::{error::RemoteError, introspect::ProcedureStats, wire::Payload};
+use super::counts::CallCounts;
+use crate::{
+    error::RemoteError,
+    introspect::ProcedureStats,
+    telemetry::{Counter, Latencies},
+    wire::Payload,
+};
 
 /// Errors are counted by name up to so many names: a procedure may make names up.
 const MOST_NAMES: usize = 64;
@@ -40,20 +42,6 @@ pub(super) struct Meter {
     pub(super) malformed: Counter,
     errors: Mutex<BTreeMap<String, u64>>,
     latencies: Latencies,
-}
-
-/// Counts up, from any thread.
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(super) fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl Meter {

@@ -7,7 +7,6 @@ mod counts;
 mod dispatch;
 mod forward;
 mod handle;
-mod latency;
 mod layered;
 mod memory;
 mod meter;

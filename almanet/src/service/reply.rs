@@ -1,17 +1,36 @@
 //! Sends the answer of a procedure to its caller.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use almanet_nsq::TopicName;
 use bytes::Bytes;
 
 use crate::{
-    error::{INVALID_RETURN, RemoteError},
+    error::{INVALID_PAYLOAD, INVALID_RETURN, RemoteError},
+    session::reply_topic,
     transport::{Publication, PublishError, Transport},
-    wire::Reply,
+    wire::{EnvelopeError, Reply},
 };
 
-/// Publishes `reply` through `node`, which is where the caller listens; returns once it is confirmed.
+/// What a call is answered with that does not say properly where its answer goes, and where its session listens; `None`
+/// where what came is no call at all.
+pub(super) fn refusal(why: &EnvelopeError) -> Option<(TopicName, Reply)> {
+    let EnvelopeError::ReplyTopic {
+        call_id,
+        caller_id,
+        codec,
+        source,
+    } = why
+    else {
+        return None;
+    };
+    let topic = reply_topic(*caller_id).ok()?;
+    let reason = format!("field `reply_topic`: {source}");
+    let refusal = RemoteError::sentence(*codec, INVALID_PAYLOAD, &reason);
+    Some((topic, Reply::new(*call_id, Err(refusal))))
+}
+
+/// Publishes the `reply` of `procedure` through `node`, which is where the caller listens; returns once it is confirmed.
 ///
 /// An answer that cannot be sent as it is (too large, refused) is replaced by an error that says so.
 ///
@@ -20,6 +39,7 @@ use crate::{
 /// [`PublishError`] when no answer reached the broker: the call is to be run again.
 pub(super) async fn send(
     transport: &dyn Transport,
+    procedure: impl Display,
     topic: TopicName,
     node: Arc<str>,
     reply: Reply,
@@ -38,7 +58,7 @@ pub(super) async fn send(
         },
         Err(error) => error.to_string(),
     };
-    tracing::warn!(call = %call_id, reason, "an answer could not be sent as it is");
+    tracing::warn!(%procedure, call = %call_id, reason, "an answer could not be sent as it is");
     let mut instead = Reply::new(
         call_id,
         Err(RemoteError::sentence(codec, INVALID_RETURN, &reason)),

@@ -70,7 +70,7 @@ impl Serving {
         match question.ask {
             Ask::Ping => vec![Payload::encode(codec, &self.instance)],
             Ask::Info => vec![Payload::encode(codec, &self.info(&shown, consumers))],
-            Ask::Stats => vec![Payload::encode(codec, &self.stats(&shown))],
+            Ask::Stats => vec![Payload::encode(codec, &self.stats(&shown, consumers))],
             // One by one, because schemas are long and the broker takes messages up to a size.
             Ask::Schema => shown
                 .iter()
@@ -96,7 +96,7 @@ impl Serving {
         }
     }
 
-    fn stats(&self, shown: &[&Shown]) -> InstanceStats {
+    fn stats(&self, shown: &[&Shown], consumers: &[ShownConsumer]) -> InstanceStats {
         InstanceStats {
             instance: self.instance.clone(),
             uptime_ms: millis(self.started.elapsed()),
@@ -104,6 +104,7 @@ impl Serving {
                 .iter()
                 .map(|shown| shown.meter.read(shown.uri.as_str()))
                 .collect(),
+            consumers: consumers.iter().map(ShownConsumer::stats).collect(),
         }
     }
 

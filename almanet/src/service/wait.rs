@@ -36,6 +36,7 @@ impl Worker {
         let call = match self.look_at(delivery).await {
             Accepted::Call(call) => call,
             Accepted::TooOld(address) => return self.refuse(address, TOO_LONG),
+            Accepted::Refused(topic, reply) => return Done::Reply(topic, *reply),
             Accepted::Doubtful | Accepted::Nothing => return Done::Finish,
         };
         let Some(place) = place else {

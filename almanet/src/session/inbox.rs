@@ -59,7 +59,7 @@ impl Inbox {
 }
 
 /// The reply topic of a session.
-pub(super) fn topic(session: Id) -> Result<TopicName, InvalidName> {
+pub(crate) fn topic(session: Id) -> Result<TopicName, InvalidName> {
     TopicName::new(format!("{TOPIC_PREFIX}{session}#ephemeral"))
 }
 

@@ -30,7 +30,7 @@ pub(crate) use clocks::unix_nanos;
 pub(crate) use gather::NotScattered;
 pub use gathered::MulticallEnd;
 pub(crate) use gathered::Until;
-pub(crate) use inbox::TOPIC_PREFIX as REPLY_TOPIC_PREFIX;
+pub(crate) use inbox::{TOPIC_PREFIX as REPLY_TOPIC_PREFIX, topic as reply_topic};
 pub(crate) use inherit::Inherited;
 pub use layered::{Caller, OutgoingCall};
 pub use multicall::{Answer, Answers, Multicall};

@@ -1,10 +1,12 @@
-//! Counters of what becomes of the events that a consumer gets.
-//!
-//! Without the feature `metrics` they are nothing.
+//! What becomes of the events that a consumer gets: counted in this process, for whoever asks how it does, and with the
+//! feature `metrics` for whoever collects metrics.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc, time::Duration};
 
 use almanet_nsq::TopicName;
+
+use super::{Counter, Latencies};
+use crate::introspect::ConsumerStats;
 
 /// What becomes of the events that a consumer gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +22,9 @@ pub(crate) enum Answered {
     /// It was no event, and was taken away.
     Discarded,
     /// It was dropped unanswered, and comes again: its handler was cut off, or its consumer let it go.
-    #[cfg_attr(
-        not(feature = "metrics"),
-        expect(dead_code, reason = "nobody counts what nobody answers")
-    )]
     Dropped,
 }
 
-#[cfg(feature = "metrics")]
 impl Answered {
     const ALL: [Self; 6] = [
         Self::Ok,
@@ -38,6 +35,7 @@ impl Answered {
         Self::Dropped,
     ];
 
+    #[cfg(feature = "metrics")]
     fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -50,40 +48,52 @@ impl Answered {
     }
 }
 
-/// The counters of one consumer. With a pattern of topics, each topic has its own.
+/// The meter of one consumer. Counting takes no lock.
 #[derive(Debug)]
 pub(crate) struct Consumed {
+    came: Counter,
+    not_yet: Counter,
+    outcomes: [Outcome; Answered::ALL.len()],
+    latencies: Latencies,
     #[cfg(feature = "metrics")]
     channel: Arc<str>,
-    /// Those of a single topic, looked up once.
-    #[cfg(feature = "metrics")]
-    counters: Option<Counters>,
 }
 
-#[cfg(feature = "metrics")]
-struct Counters(Vec<(Answered, metrics::Counter)>);
+/// How often the same has become of an event.
+struct Outcome {
+    answered: Answered,
+    counter: Counter,
+    /// That of a single topic, looked up once. With a pattern of topics, each topic has its own.
+    #[cfg(feature = "metrics")]
+    metric: Option<metrics::Counter>,
+}
 
-#[cfg(feature = "metrics")]
-impl std::fmt::Debug for Counters {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Counters").finish_non_exhaustive()
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Outcome")
+            .field(&self.answered)
+            .field(&self.counter)
+            .finish()
     }
 }
 
 impl Consumed {
-    /// Those of the consumer of `topic`, or of many topics, on `channel`.
+    /// That of the consumer of `topic`, or of many topics, on `channel`.
     #[cfg_attr(
         not(feature = "metrics"),
         allow(unused_variables, reason = "only metrics need them")
     )]
     pub(crate) fn on(topic: Option<&TopicName>, channel: Arc<str>) -> Arc<Self> {
         Arc::new(Self {
-            #[cfg(feature = "metrics")]
-            counters: topic.map(|topic| {
-                let counters = Answered::ALL.iter();
-                let counters = counters.map(|&answered| (answered, consumed(topic, &channel, answered)));
-                Counters(counters.collect())
+            came: Counter::default(),
+            not_yet: Counter::default(),
+            outcomes: Answered::ALL.map(|answered| Outcome {
+                answered,
+                counter: Counter::default(),
+                #[cfg(feature = "metrics")]
+                metric: topic.map(|topic| metric(topic, &channel, answered)),
             }),
+            latencies: Latencies::new(),
             #[cfg(feature = "metrics")]
             channel,
         })
@@ -95,15 +105,66 @@ impl Consumed {
         allow(unused_variables, reason = "only metrics need it")
     )]
     pub(crate) fn count(self: &Arc<Self>, topic: Option<&Arc<TopicName>>) -> Counted {
+        self.came.increment();
         Counted {
+            consumer: Some(Arc::clone(self)),
             #[cfg(feature = "metrics")]
-            counted: Some((Arc::clone(self), topic.cloned())),
+            topic: topic.cloned(),
+        }
+    }
+
+    /// An attempt at an event took so long, and came to an end of its own.
+    pub(crate) fn attempted(&self, time: Duration) {
+        self.latencies.record(time);
+    }
+
+    /// The counts so far, of the consumer of `topic` on `channel`.
+    pub(crate) fn read(&self, topic: &str, channel: &str) -> ConsumerStats {
+        // What has ended came before: read in this order, no less than nothing is in flight.
+        let [ok, retried, dead_letter, not_put_aside, discarded, dropped] =
+            self.outcomes.each_ref().map(|outcome| outcome.counter.get());
+        let not_yet = self.not_yet.get();
+        let received = self.came.get().saturating_sub(not_yet);
+        let ended = ok + retried + dead_letter + not_put_aside + discarded + dropped;
+        let recorded = self.latencies.snapshot();
+        ConsumerStats {
+            topic: topic.to_owned(),
+            channel: channel.to_owned(),
+            received,
+            in_flight: received.saturating_sub(ended),
+            ok,
+            retried,
+            dead_letter,
+            not_put_aside,
+            dropped,
+            mean_us: recorded.mean_us(),
+            p50_us: recorded.quantile_us(0.5),
+            p90_us: recorded.quantile_us(0.9),
+            p99_us: recorded.quantile_us(0.99),
+            max_us: recorded.max_us,
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "metrics"),
+        allow(unused_variables, reason = "only metrics need it")
+    )]
+    fn add(&self, answered: Answered, topic: Option<&TopicName>) {
+        let Some(outcome) = self.outcomes.iter().find(|outcome| outcome.answered == answered) else {
+            return;
+        };
+        outcome.counter.increment();
+        #[cfg(feature = "metrics")]
+        match (&outcome.metric, topic) {
+            (Some(metric), _) => metric.increment(1),
+            (None, Some(topic)) => metric(topic, &self.channel, answered).increment(1),
+            (None, None) => {}
         }
     }
 }
 
 #[cfg(feature = "metrics")]
-fn consumed(topic: &TopicName, channel: &Arc<str>, answered: Answered) -> metrics::Counter {
+fn metric(topic: &TopicName, channel: &Arc<str>, answered: Answered) -> metrics::Counter {
     let (topic, channel) = (topic.as_str().to_owned(), Arc::clone(channel));
     let outcome = answered.as_str();
     metrics::counter!("almanet_consumed_total", "topic" => topic, "channel" => channel, "outcome" => outcome)
@@ -112,45 +173,73 @@ fn consumed(topic: &TopicName, channel: &Arc<str>, answered: Answered) -> metric
 /// An event that is counted once, by what becomes of it; dropped before, as one that was dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
+    consumer: Option<Arc<Consumed>>,
     #[cfg(feature = "metrics")]
-    counted: Option<(Arc<Consumed>, Option<Arc<TopicName>>)>,
+    topic: Option<Arc<TopicName>>,
 }
 
 impl Counted {
     /// This has become of it.
-    #[cfg_attr(
-        not(feature = "metrics"),
-        allow(unused_mut, unused_variables, reason = "only metrics need them")
-    )]
     pub(crate) fn answered(mut self, answered: Answered) {
-        #[cfg(feature = "metrics")]
         self.add(answered);
     }
 
     /// It was not yet due, and does not count.
-    #[cfg_attr(not(feature = "metrics"), allow(unused_mut, reason = "only metrics need it"))]
     pub(crate) fn not_yet(mut self) {
-        #[cfg(feature = "metrics")]
-        drop(self.counted.take());
+        if let Some(consumer) = self.consumer.take() {
+            consumer.not_yet.increment();
+        }
     }
 
-    #[cfg(feature = "metrics")]
     fn add(&mut self, answered: Answered) {
-        let Some((consumer, topic)) = self.counted.take() else {
+        let Some(consumer) = self.consumer.take() else {
             return;
         };
-        let known = consumer.counters.iter().flat_map(|counters| &counters.0);
-        if let Some((_, counter)) = known.into_iter().find(|(known, _)| *known == answered) {
-            counter.increment(1);
-        } else if let Some(topic) = topic {
-            consumed(&topic, &consumer.channel, answered).increment(1);
-        }
+        #[cfg(feature = "metrics")]
+        consumer.add(answered, self.topic.as_deref());
+        #[cfg(not(feature = "metrics"))]
+        consumer.add(answered, None);
     }
 }
 
-#[cfg(feature = "metrics")]
 impl Drop for Counted {
     fn drop(&mut self) {
         self.add(Answered::Dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_is_in_flight_until_something_has_become_of_it() {
+        let topic = TopicName::new("net.example.joined").unwrap();
+        let meter = Consumed::on(Some(&topic), "mailer".into());
+        let read = || meter.read("net.example.joined", "mailer");
+        let [acknowledged, dropped, early, open] = [(); 4].map(|()| meter.count(None));
+        assert_eq!((read().received, read().in_flight), (4, 4));
+        early.not_yet();
+        assert_eq!((read().received, read().in_flight), (3, 3));
+        acknowledged.answered(Answered::Ok);
+        drop(dropped);
+        assert_eq!((read().ok, read().dropped, read().in_flight), (1, 1, 1));
+        for answered in Answered::ALL {
+            meter.count(None).answered(answered);
+        }
+        let stats = read();
+        assert_eq!((stats.received, stats.in_flight), (9, 1));
+        assert_eq!(
+            (
+                stats.ok,
+                stats.retried,
+                stats.dead_letter,
+                stats.not_put_aside,
+                stats.dropped
+            ),
+            (2, 1, 1, 1, 2)
+        );
+        drop(open);
+        assert_eq!(read().in_flight, 0);
     }
 }

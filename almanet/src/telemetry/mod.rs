@@ -16,8 +16,10 @@
 mod consumed;
 mod context;
 mod count;
+mod counter;
 mod current;
 mod event;
+mod latency;
 #[cfg(feature = "opentelemetry")]
 mod opentelemetry;
 #[cfg(feature = "prometheus")]
@@ -27,7 +29,9 @@ mod span;
 pub(crate) use consumed::{Answered, Consumed, Counted};
 pub use context::{InvalidTraceContext, TraceContext};
 pub(crate) use count::{Produced, circuit, unanswered};
+pub(crate) use counter::Counter;
 pub(crate) use event::{EmitSpan, carry_trace, consume};
+pub(crate) use latency::Latencies;
 #[cfg(feature = "prometheus")]
 pub use prometheus::{Prometheus, PrometheusError};
 pub(crate) use span::{CallSpan, run};

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    error::Error,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -10,13 +9,16 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq::{ChannelName, Duplicates, InvalidName, PostFailed, Posted, PublishError, TopicName};
+use almanet_nsq::{ChannelName, Duplicates, PostFailed, Posted, PublishError, TopicName};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
 use smallvec::{SmallVec, smallvec};
 
-use super::delivery::Delivery;
+use super::{
+    delivery::Delivery,
+    error::{SubscribeError, TopicsError},
+};
 
 /// A way to publish messages and to subscribe to topics.
 ///
@@ -313,54 +315,4 @@ impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription").finish_non_exhaustive()
     }
-}
-
-/// Why no node could be reached.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct TransportConnectError(Box<dyn Error + Send + Sync>);
-
-impl TransportConnectError {
-    /// The error of a transport.
-    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(error.into())
-    }
-}
-
-/// Why it is not known which topics there are.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TopicsError {
-    /// The transport knows nobody who could say.
-    #[error(
-        "NSQ's TCP protocol cannot list topics: give the session an nsqlookupd (`SessionBuilder::lookupd`) or the HTTP \
-         addresses of its nsqd (`NsqTransportConfig::http_addresses`)"
-    )]
-    Unknowable,
-    /// Nobody answered.
-    #[error("cannot learn which topics there are")]
-    Failed(#[source] Box<dyn Error + Send + Sync>),
-}
-
-/// Why no node took a subscription.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SubscribeError {
-    /// The brokers could not be reached or refused.
-    #[error("cannot subscribe to {topic} as {channel}")]
-    Failed {
-        /// The topic.
-        topic: TopicName,
-        /// The channel.
-        channel: ChannelName,
-        /// What each address answered.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The name of the topic or channel is not valid.
-    #[error(transparent)]
-    InvalidName(#[from] InvalidName),
-    /// The transport has been closed.
-    #[error("the transport has been closed: connect a new session")]
-    Closed,
 }

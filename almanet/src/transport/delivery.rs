@@ -1,4 +1,4 @@
-//! A message that waits for an answer.
+//! A message that a subscription has brought, and the way back for its answer.
 
 use std::{fmt, sync::Arc, time::Duration};
 

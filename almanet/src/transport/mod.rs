@@ -2,6 +2,7 @@
 
 mod api;
 mod delivery;
+mod error;
 mod in_process;
 mod nsq;
 
@@ -12,10 +13,8 @@ pub use almanet_nsq::{
 };
 #[cfg(feature = "tls")]
 pub use almanet_nsq::{Tls, TlsBuilder, TlsError};
-pub use api::{
-    Arrival, Bodies, Publication, Source, SubscribeError, SubscribeOptions, Subscription, TopicsError,
-    Transport, TransportConnectError,
-};
+pub use api::{Arrival, Bodies, Publication, Source, SubscribeOptions, Subscription, Transport};
 pub use delivery::{Acknowledge, Delivery};
+pub use error::{SubscribeError, TopicsError, TransportConnectError};
 pub use in_process::InProcessTransport;
 pub use nsq::{NsqTransport, NsqTransportConfig};

@@ -16,11 +16,9 @@ use almanet_nsq::{
 use async_trait::async_trait;
 
 use super::{
-    api::{
-        Publication, Source, SubscribeError, SubscribeOptions, Subscription, TopicsError, Transport,
-        TransportConnectError,
-    },
+    api::{Publication, Source, SubscribeOptions, Subscription, Transport},
     delivery::Delivery,
+    error::{SubscribeError, TopicsError, TransportConnectError},
 };
 
 /// The settings of an [`NsqTransport`].

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use almanet_nsq::InvalidName;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de};
 use serde_json::value::RawValue;
 
 use super::codec::{Codec, DecodeError};
+use crate::id::Id;
 
 /// The version that begins a MessagePack envelope.
 pub(super) const VERSION: u8 = 1;
@@ -27,6 +29,18 @@ pub enum EnvelopeError {
     /// The envelope does not have the shape of its codec.
     #[error("the envelope is not well formed: {0}")]
     Malformed(DecodeError),
+    /// The answer of a call cannot go where the call says.
+    #[error("the reply topic is not valid: leave it empty where no reply is wanted")]
+    ReplyTopic {
+        /// The call.
+        call_id: Id,
+        /// The session that calls.
+        caller_id: Id,
+        /// The codec of the call.
+        codec: Codec,
+        /// What is wrong with the name.
+        source: InvalidName,
+    },
 }
 
 impl From<rmp_serde::decode::Error> for EnvelopeError {

@@ -139,8 +139,11 @@ impl Invocation {
     ) -> Result<Self, EnvelopeError> {
         let reply_topic = match reply_topic {
             "" => None,
-            name => Some(TopicName::new(name).map_err(|error| {
-                EnvelopeError::Malformed(super::DecodeError::new("reply_topic", error.to_string()))
+            name => Some(TopicName::new(name).map_err(|source| EnvelopeError::ReplyTopic {
+                call_id: id,
+                caller_id,
+                codec: payload.codec(),
+                source,
             })?),
         };
         let timeout = timeout_ms.map(Duration::from_millis);

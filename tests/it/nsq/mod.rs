@@ -13,7 +13,7 @@
 //! | TLS: wrong authority, wrong name, expired | | `trusting`, `securing` |
 //! | AUTH refused, and expired | | `authenticating`, `renewing` |
 //! | lookupd: garbage, slow, silent, dribbling | | `lookup` |
-//! | two nodes of which one dies, producers and pools | [`nodes`]; for calls: `cut_off` | `consuming`, `pooling` |
+//! | two nodes of which one dies, producers and pools | [`nodes`]; for calls: `cut_off` | `consuming`, `pool_failover` |
 //! | any of these in any order | [`schedule`] | |
 
 mod cuts;
@@ -21,7 +21,7 @@ mod errors;
 mod ledger;
 mod load;
 mod nodes;
-mod program;
+pub(crate) mod program;
 mod restart;
 mod schedule;
 mod silence;

@@ -3,6 +3,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     io::{self, BufRead, BufReader, Read, Write},
     net::SocketAddr,
     process::{Child, Command, Stdio},
@@ -22,9 +23,9 @@ const ADDRESS: &str = "ALMANET_TEST_BROKER_ADDRESS";
 const LISTENING: &str = "TCP: listening on ";
 
 /// The process; it is killed when this is dropped.
-pub(super) struct Program {
+pub(crate) struct Program {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _data_path: TempDir,
 }
 
@@ -34,31 +35,45 @@ impl Program {
         Self::start_at(lasting_address())
     }
 
+    /// Starts nsqd with these flags on a free port, and returns when it listens; `None` where no program is named.
+    pub(crate) fn nsqd(flags: &[String]) -> Option<Self> {
+        let program = env::var_os(NSQD_PROGRAM)?;
+        Some(Self::run_nsqd(
+            program,
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+            flags,
+        ))
+    }
+
     fn start_at(address: SocketAddr) -> Self {
+        if let Some(program) = env::var_os(NSQD_PROGRAM) {
+            return Self::run_nsqd(program, address, &[]);
+        }
+        let mut again = Command::new(env::current_exe().unwrap());
+        again
+            .args([
+                "nsq::program::a_broker_for_another_test",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env(ADDRESS, address.to_string());
+        Self::run(again, tempfile::tempdir().unwrap())
+    }
+
+    fn run_nsqd(program: OsString, address: SocketAddr, flags: &[String]) -> Self {
         let data_path = tempfile::tempdir().unwrap();
-        let mut command = match env::var_os(NSQD_PROGRAM) {
-            Some(program) => {
-                let mut nsqd = Command::new(program);
-                nsqd.arg(format!("--tcp-address={address}"))
-                    .args(["--http-address=127.0.0.1:0", "--broadcast-address=127.0.0.1"])
-                    .args(["--mem-queue-size=100000"])
-                    .arg("--data-path")
-                    .arg(data_path.path());
-                nsqd
-            }
-            None => {
-                let mut again = Command::new(env::current_exe().unwrap());
-                again
-                    .args([
-                        "nsq::program::a_broker_for_another_test",
-                        "--exact",
-                        "--ignored",
-                        "--nocapture",
-                    ])
-                    .env(ADDRESS, address.to_string());
-                again
-            }
-        };
+        let mut nsqd = Command::new(program);
+        nsqd.arg(format!("--tcp-address={address}"))
+            .args(["--http-address=127.0.0.1:0", "--broadcast-address=127.0.0.1"])
+            .args(["--mem-queue-size=100000"])
+            .arg("--data-path")
+            .arg(data_path.path())
+            .args(flags);
+        Self::run(nsqd, data_path)
+    }
+
+    fn run(mut command: Command, data_path: TempDir) -> Self {
         // It ends with its input, so also when this process is killed.
         let mut child = command
             .stdin(Stdio::piped())

@@ -12,7 +12,8 @@ use std::{
 };
 
 use almanet::{
-    CallError, Codec, Context, Id, Invocation, Payload, Procedure, RpcError, Service, transport::TopicName,
+    CallError, Codec, Context, Id, Invocation, Payload, Procedure, RpcError, Schemas, Service, schemars,
+    transport::TopicName,
 };
 use almanet_tests::{TestBroker, unique};
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,9 @@ enum GreetError {
     Closed,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// What is ordered.
+#[derive(Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(crate = "almanet::schemars")]
 struct Order {
     item: String,
     count: u32,
@@ -224,6 +227,9 @@ fn served(prepath: &str) -> Served {
         let (item, count) = (order.item, order.count * 2);
         Answer::Ok(Order { item, count })
     });
+    let order = order
+        .description("Orders twice as much.")
+        .schemas(Schemas::of::<Order, Order, Infallible>);
     let add = Procedure::new(uri("add"), |_: Context, sum: Sum| async move {
         Answer::Ok(sum.left + sum.right)
     });
@@ -236,7 +242,8 @@ fn served(prepath: &str) -> Served {
         .procedure(limited.timeout(Duration::from_millis(50)))
         .procedure(order)
         .procedure(add)
-        .procedure(note);
+        .procedure(note)
+        .schema_topics(true);
     Served {
         service,
         dropped,
@@ -360,7 +367,33 @@ async fn a_rust_service_answers_python() {
         "delayed": null,
         "multicall": ["7", "70", "700", "7000"],
     });
+    let mut schema = outcomes.remove("schema").unwrap();
+    let sessions = outcomes.remove("sessions").unwrap();
     assert_eq!(json!(outcomes), expected);
+    for (key, required) in [("payload", true), ("return", true), ("session_id", false)] {
+        let told = schema[key].take();
+        assert_eq!(
+            told["required"] == json!(["item", "count"]),
+            required,
+            "{key}: {told}"
+        );
+    }
+    let order = format!("{prepath}.order");
+    assert_eq!(
+        schema,
+        json!({
+            "session_id": null, "session_version": 0.1, "uri": order, "channel": "almanet", "validate": true,
+            "tags": ["default"], "name": "order", "description": "Orders twice as much.",
+            "payload": null, "return": null,
+        })
+    );
+    // Others may serve on the same broker.
+    let own = |told: &&Value| told["session_id"] == json!(session.id());
+    let told: Vec<_> = sessions.as_array().unwrap().iter().filter(own).collect();
+    let served = ["greet", "limited", "order", "add", "note"];
+    let routes = served.map(|name| format!("{prepath}.{name}:almanet"));
+    let expected = json!({ "session_id": session.id(), "session_version": 0.1, "routes": routes });
+    assert_eq!(told, [&expected]);
     dropped.recv().await.unwrap();
     assert_eq!(noted.recv().await.unwrap(), "delayed");
 }

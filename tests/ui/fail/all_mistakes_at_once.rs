@@ -8,7 +8,7 @@ mod greetings {
     #[procedure]
     pub async fn fine() {}
 
-    #[procedure(timeout = "5 s", idempotent = false)]
+    #[procedure(timeout = "5 s", idempotent = "no")]
     pub fn greet(name: &str, context: Context) -> String {
         format!("{name} {}", context.attempt())
     }

@@ -5,7 +5,7 @@ use almanet::procedure;
     channel("almanet"),
     timeout,
     concurrency = "8",
-    idempotent = true,
+    idempotent = "yes",
     tags = "one",
     hidden(yes),
 )]

@@ -1,13 +1,14 @@
 //! A consumer that runs, as it is seen from outside.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
 use super::consumer::PushConsumer;
 use crate::{
     event::topics::Reading,
-    introspect::{ConsumerInfo, EventSchema, Instance, millis},
+    introspect::{ConsumerInfo, ConsumerStats, EventSchema, Instance, millis},
+    telemetry::Consumed,
 };
 
 /// What is shown of a consumer where services are listed.
@@ -21,10 +22,11 @@ pub(crate) struct ShownConsumer {
     timeout: Option<Duration>,
     concurrency: usize,
     max_attempts: u16,
+    consumed: Arc<Consumed>,
 }
 
 impl ShownConsumer {
-    pub(super) fn new(consumer: &PushConsumer, reading: &Reading) -> Self {
+    pub(super) fn new(consumer: &PushConsumer, reading: &Reading, consumed: Arc<Consumed>) -> Self {
         Self {
             topic: reading.topics.to_string(),
             channel: reading.channel.as_str().to_owned(),
@@ -34,6 +36,7 @@ impl ShownConsumer {
             timeout: consumer.timeout,
             concurrency: consumer.concurrency,
             max_attempts: consumer.max_attempts,
+            consumed,
         }
     }
 
@@ -47,6 +50,11 @@ impl ShownConsumer {
             concurrency: self.concurrency as u64,
             max_attempts: u32::from(self.max_attempts),
         }
+    }
+
+    /// What has become of its events so far.
+    pub(crate) fn stats(&self) -> ConsumerStats {
+        self.consumed.read(&self.topic, &self.channel)
     }
 
     /// What the consumer takes, of which `instance` tells.

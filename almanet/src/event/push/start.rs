@@ -56,10 +56,11 @@ async fn subscribe_to(
     let subscription = reading
         .subscribe(session, options, consumer.follow_interval)
         .await?;
-    let shown = ShownConsumer::new(&consumer, &reading);
+    let entrance = reading.entrance(session);
+    let shown = ShownConsumer::new(&consumer, &reading, Arc::clone(&entrance.consumed));
     let worker = Worker {
         session: session.clone(),
-        entrance: reading.entrance(session),
+        entrance,
         #[cfg(feature = "metrics")]
         channel_label: reading.channel_label(),
         topics: reading.topics,

@@ -162,8 +162,12 @@ impl Worker {
                 cancellation: Cancellation::default(),
             });
             let end = context.end_on_drop();
+            let begun = Instant::now();
             let outcome = self.attempt(context, payload, &event.delivery, &abort).await;
             drop(end);
+            if outcome.is_some() {
+                self.entrance.consumed.attempted(begun.elapsed());
+            }
             match outcome {
                 // The service is cut off.
                 None => {}

@@ -15,8 +15,9 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{queue::Queued, subscription::InProcessSource, topics::Topics};
-use crate::transport::api::{
-    Publication, SubscribeError, SubscribeOptions, Subscription, TopicsError, Transport,
+use crate::transport::{
+    api::{Publication, SubscribeOptions, Subscription, Transport},
+    error::{SubscribeError, TopicsError},
 };
 
 /// The name of the only node.

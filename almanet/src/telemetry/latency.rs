@@ -14,14 +14,14 @@ const OCTAVES: usize = 36;
 const BUCKETS: usize = (OCTAVES - OCTAVE_BITS as usize + 1) * BUCKETS_PER_OCTAVE;
 
 /// A histogram of times in microseconds; 4 KiB.
-pub(super) struct Latencies {
+pub(crate) struct Latencies {
     buckets: Box<[AtomicU64]>,
     total_us: AtomicU64,
     max_us: AtomicU64,
 }
 
 impl Latencies {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
             total_us: AtomicU64::new(0),
@@ -29,7 +29,7 @@ impl Latencies {
         }
     }
 
-    pub(super) fn record(&self, time: Duration) {
+    pub(crate) fn record(&self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         if let Some(bucket) = self.buckets.get(bucket_of(us)) {
             bucket.fetch_add(1, Ordering::Relaxed);
@@ -39,7 +39,7 @@ impl Latencies {
     }
 
     /// What was recorded up to now, more or less: other threads go on recording.
-    pub(super) fn snapshot(&self) -> Recorded {
+    pub(crate) fn snapshot(&self) -> Recorded {
         let counts: Vec<u64> = self
             .buckets
             .iter()
@@ -61,20 +61,20 @@ impl fmt::Debug for Latencies {
 }
 
 /// The state of a histogram at one time.
-pub(super) struct Recorded {
+pub(crate) struct Recorded {
     counts: Vec<u64>,
-    pub(super) count: u64,
+    pub(crate) count: u64,
     total_us: u64,
-    pub(super) max_us: u64,
+    pub(crate) max_us: u64,
 }
 
 impl Recorded {
-    pub(super) fn mean_us(&self) -> u64 {
+    pub(crate) fn mean_us(&self) -> u64 {
         self.total_us.checked_div(self.count).unwrap_or_default()
     }
 
     /// The time that this share of all were at most, rounded up to the end of its bucket; zero when there were none.
-    pub(super) fn quantile_us(&self, share: f64) -> u64 {
+    pub(crate) fn quantile_us(&self, share: f64) -> u64 {
         // Counts up to 2^53 are exact; beyond, a rank that is off by one shows nowhere.
         let rank = ((self.count as f64 * share).ceil() as u64).max(1);
         let mut seen = 0;
