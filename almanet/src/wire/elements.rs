@@ -3,7 +3,6 @@
 //! Every call has two envelopes, so they are read and written by the primitives of `rmp`, without the detour over serde's data
 //! model that `rmp-serde` makes for the values in the payloads.
 
-use almanet_nsq::TopicName;
 use bytes::Bytes;
 use rmp::{Marker, decode, encode};
 use serde::{Deserialize, de::IgnoredAny};
@@ -98,16 +97,6 @@ impl<'a> Elements<'a> {
 
     pub(super) fn optional_number(&mut self, name: &'static str) -> Result<Option<u64>, EnvelopeError> {
         self.unless_nil(name, Self::number)
-    }
-
-    /// A topic; an empty text is none.
-    pub(super) fn topic(&mut self, name: &'static str) -> Result<Option<TopicName>, EnvelopeError> {
-        match self.text(name)? {
-            "" => Ok(None),
-            topic => TopicName::new(topic)
-                .map(Some)
-                .map_err(|error| malformed(name, error.to_string())),
-        }
     }
 
     pub(super) fn headers(&mut self, name: &'static str) -> Result<Headers, EnvelopeError> {

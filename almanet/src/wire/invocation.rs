@@ -95,20 +95,14 @@ impl Invocation {
         match envelope::sniff(body)? {
             Codec::MessagePack => {
                 let mut elements = Elements::read(body)?;
-                let invocation = Self {
-                    id: elements.id("id")?,
-                    caller_id: elements.id("caller_id")?,
-                    reply_topic: elements.topic("reply_topic")?,
-                    timeout: elements.optional_number("timeout_ms")?.map(Duration::from_millis),
-                    takes_control: true,
-                    headers: elements.headers("headers")?,
-                    payload: Payload::from_bytes(
-                        Codec::MessagePack,
-                        body.slice_ref(elements.bytes("payload")?),
-                    ),
-                };
+                let (id, caller_id) = (elements.id("id")?, elements.id("caller_id")?);
+                let reply_topic = elements.text("reply_topic")?;
+                let timeout_ms = elements.optional_number("timeout_ms")?;
+                let headers = elements.headers("headers")?;
+                let payload = body.slice_ref(elements.bytes("payload")?);
+                let payload = Payload::from_bytes(Codec::MessagePack, payload);
                 elements.end()?;
-                Ok(invocation)
+                Self::assemble(id, caller_id, reply_topic, timeout_ms, true, headers, payload)
             }
             Codec::Json => {
                 let parts: JsonInvocation<&RawValue, String, Headers> = serde_json::from_slice(body)?;
