@@ -89,7 +89,9 @@ pub use connection::{ConnectionChange, ConnectionEvent, ConnectionRole};
 pub use consumer::{Consumer, ConsumerConfig, Delivery, SampleRate};
 pub use error::{AnswerError, ConnectError, Feature, PublishError};
 pub use lookup::{Lookup, LookupConfig, LookupError, Nodes, TopicList};
-pub use producer::{Duplicates, PoolNode, PostFailed, Posted, Producer, ProducerPool, ProducerPoolConfig};
+pub use producer::{
+    Duplicates, FailedPost, PoolNode, PostFailed, Posted, Producer, ProducerPool, ProducerPoolConfig,
+};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsBuilder, TlsError};
 

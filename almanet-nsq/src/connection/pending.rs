@@ -72,6 +72,12 @@ impl<T> Pending<T> {
         due
     }
 
+    /// The item that `is_it`, if it is still there.
+    pub(crate) fn find(&mut self, is_it: impl Fn(&T) -> bool) -> Option<&mut T> {
+        let mut items = self.waiting.iter_mut().filter_map(|place| place.item.as_mut());
+        items.find(|item| is_it(item))
+    }
+
     /// The oldest item that was not given up.
     pub(crate) fn oldest(&self) -> Option<&T> {
         self.waiting.get(self.given_up)?.item.as_ref()

@@ -139,7 +139,7 @@ mod tests {
         for topic in &topics {
             let content = Content::one(topic, Bytes::from_static(b"x"), &ConnectionConfig::default());
             let room = outbox.room.try_acquire().unwrap();
-            receipts.push(outbox.push(content.unwrap(), deadline, room, || None).unwrap());
+            receipts.push(outbox.push(content.unwrap(), deadline, room).unwrap());
         }
         let calls = Calls::default();
         write_out(Batch::new(Arc::clone(&outbox), 1024 * 1024), calls.clone()).await;

@@ -14,6 +14,6 @@ mod pool;
 mod publisher;
 mod receipt;
 
-pub use alarm::PostFailed;
+pub use alarm::{FailedPost, PostFailed};
 pub use pool::{Duplicates, PoolNode, Posted, ProducerPool, ProducerPoolConfig};
 pub use publisher::Producer;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{alarm::Alarm, content::Content, receipt::Queued};
+use super::{alarm::Alarm, content::Content, receipt::Receipt};
 use crate::connection::{Ended, Lost, Pending};
 
 /// A queue that has grown beyond this many publishes gives its memory back when it was emptied.
@@ -31,11 +32,30 @@ pub(super) struct Publish {
     pub(super) deadline: Instant,
     /// Whether it was refused together with others, and now travels by itself.
     pub(super) is_alone: bool,
-    answer: oneshot::Sender<Result<(), Failed>>,
-    /// Of a publisher that does not wait for the answer.
-    alarm: Option<Alarm>,
+    answer: Answer,
     /// The room that it takes, which whoever takes it out of the outbox [gives back](Outbox::settle).
     room: usize,
+}
+
+/// Whom the outcome of a publish is for.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// Who waits for it, and has what was published.
+    Waits(oneshot::Sender<Outcome>),
+    /// Who waits for it, and has not.
+    Settles(oneshot::Sender<Outcome>),
+    /// Who does not wait for it.
+    Posted(Alarm),
+}
+
+impl Answer {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Waits(sender) | Self::Settles(sender) => sender.is_closed(),
+            // Nobody knows, and what is posted once too often is not waited for.
+            Self::Posted(_) => false,
+        }
+    }
 }
 
 impl Publish {
@@ -44,26 +64,27 @@ impl Publish {
             command,
             size,
             answer,
-            alarm,
             ..
         } = self;
-        let outcome = match outcome {
-            Ok(()) => {
-                if let Some(alarm) = alarm {
-                    alarm.defuse();
-                }
-                // The publisher may have gone away.
-                let _ = answer.send(Ok(()));
+        let failed = |failure| {
+            Box::new(Failed {
+                failure,
+                content: Some(Content { command, size }),
+            })
+        };
+        // The publisher may have gone away.
+        let _ = match (answer, outcome) {
+            (Answer::Waits(sender), outcome) => sender.send(outcome.map_err(Failure::alone)),
+            (Answer::Settles(sender), outcome) => sender.send(outcome.map_err(failed)),
+            (Answer::Posted(alarm), Ok(())) => {
+                alarm.defuse();
                 return;
             }
-            Err(failure) => Failed {
-                failure,
-                content: alarm.is_some().then(|| Box::new(Content { command, size })),
-            },
+            (Answer::Posted(alarm), Err(failure)) => {
+                alarm.ring(failed(failure));
+                return;
+            }
         };
-        let _ = answer.send(Err(outcome));
-        // Only now: whoever it calls looks for the outcome.
-        drop(alarm);
     }
 }
 
@@ -81,16 +102,20 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) failure: Failure,
-    /// What it published, where it did not wait for the answer and kept nothing.
-    pub(super) content: Option<Box<Content>>,
+    /// What it published, where it has kept nothing.
+    pub(super) content: Option<Content>,
 }
 
-impl From<Failure> for Failed {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
+/// What has become of a publish.
+pub(super) type Outcome = Result<(), Box<Failed>>;
+
+impl Failure {
+    /// Of a publisher that has kept what it published, or of which nobody knows that.
+    pub(super) fn alone(self) -> Box<Failed> {
+        Box::new(Failed {
+            failure: self,
             content: None,
-        }
+        })
     }
 }
 
@@ -139,15 +164,38 @@ impl Outbox {
         }
     }
 
-    /// Queues a publish. What is not queued is given back.
+    /// Queues a publish whose outcome is waited for.
     pub(super) fn push(
         &self,
         content: Content,
         deadline: Instant,
         room: SemaphorePermit<'_>,
-        alarm: impl FnOnce() -> Option<Alarm>,
-    ) -> Result<Queued, (Failure, Content)> {
+    ) -> Result<Receipt<'_>, Failure> {
         let (sender, answer) = oneshot::channel();
+        let queued = self.queue_up(content, deadline, room, || Answer::Waits(sender));
+        let ticket = queued.map_err(|(failure, _)| failure)?;
+        Ok(Receipt::new(self, ticket, answer))
+    }
+
+    /// Queues a publish whose outcome is not waited for; an error is what was not queued.
+    pub(super) fn post(
+        &self,
+        content: Content,
+        deadline: Instant,
+        room: SemaphorePermit<'_>,
+        alarm: impl FnOnce() -> Alarm,
+    ) -> Result<u64, Content> {
+        let queued = self.queue_up(content, deadline, room, || Answer::Posted(alarm()));
+        queued.map_err(|(_, content)| content)
+    }
+
+    fn queue_up(
+        &self,
+        content: Content,
+        deadline: Instant,
+        room: SemaphorePermit<'_>,
+        answer: impl FnOnce() -> Answer,
+    ) -> Result<u64, (Failure, Content)> {
         let mut queue = self.queue();
         if !queue.is_open {
             return Err((Failure::Closed, content));
@@ -166,8 +214,7 @@ impl Outbox {
             size,
             deadline,
             is_alone: false,
-            answer: sender,
-            alarm: alarm(),
+            answer: answer(),
             room: room.num_permits(),
         });
         drop(queue);
@@ -176,7 +223,7 @@ impl Outbox {
         if was_empty {
             self.filled.notify_one();
         }
-        Ok(Queued { ticket, answer })
+        Ok(ticket)
     }
 
     /// Takes a publish back. `false` when it is too late for that.
@@ -195,13 +242,36 @@ impl Outbox {
         is_withdrawn
     }
 
+    /// Has the outcome of a post waited for; `None` when it was told already.
+    pub(super) fn settle_by(&self, ticket: u64) -> Option<Receipt<'_>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut answer = Answer::Settles(sender);
+        let found = {
+            let mut queue = self.queue();
+            let found = queue
+                .publishes
+                .binary_search_by_key(&ticket, |publish| publish.ticket);
+            let publish = found.ok().and_then(|index| queue.publishes.get_mut(index));
+            publish.map(|publish| mem::swap(&mut publish.answer, &mut answer))
+        };
+        let found = found.or_else(|| {
+            let mut pending = self.pending();
+            let publish = pending.find(|publish| publish.ticket == ticket);
+            publish.map(|publish| mem::swap(&mut publish.answer, &mut answer))
+        });
+        if let (Some(()), Answer::Posted(alarm)) = (found, answer) {
+            alarm.defuse();
+        }
+        found.map(|()| Receipt::new(self, ticket, receiver))
+    }
+
     /// Moves publishes of about `limit` bytes in all to `taken`, which is empty, at least one if there is one.
     pub(super) fn take(&self, limit: usize, taken: &mut VecDeque<Publish>) {
         taken.shrink_to(KEPT_CAPACITY);
         let mut queue = self.queue();
         if queue.size <= limit {
             // Whoever publishes meanwhile does not have to wait until all are moved.
-            std::mem::swap(&mut queue.publishes, taken);
+            mem::swap(&mut queue.publishes, taken);
             queue.size = 0;
             return;
         }
@@ -289,7 +359,7 @@ impl Outbox {
         if self.gives_back.is_some() {
             // A broker that has refused is there, and those that are to go alone would have company elsewhere.
             let stays = |publish: &Publish| publish.is_alone && matches!(ended.lost, Lost::Refused(_));
-            (queue.publishes, given_back) = std::mem::take(&mut queue.publishes).into_iter().partition(stays);
+            (queue.publishes, given_back) = mem::take(&mut queue.publishes).into_iter().partition(stays);
             queue.size -= given_back.iter().map(|publish| publish.size).sum::<usize>();
         }
         drop(queue);
@@ -313,7 +383,7 @@ impl Outbox {
             let mut queue = self.queue();
             queue.is_open = false;
             queue.size = 0;
-            std::mem::take(&mut queue.publishes)
+            mem::take(&mut queue.publishes)
         };
         let (sent, unsent) = self.pending().split(u64::MAX);
         self.settle(closed.into_iter().chain(unsent), || Err(Failure::Closed));
@@ -338,7 +408,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{config::ConnectionConfig, producer::receipt::Receipt};
+    use crate::config::ConnectionConfig;
 
     const CAPACITY: usize = 1000;
     const COST: u32 = 100;
@@ -350,8 +420,7 @@ mod tests {
         let content = Content::one(&topic, body, &ConnectionConfig::default()).unwrap();
         let room = outbox.room.try_acquire_many(COST).unwrap();
         let deadline = Instant::now() + Duration::from_secs(u64::from(number));
-        let queued = outbox.push(content, deadline, room, || None).unwrap();
-        Receipt::new(outbox, queued)
+        outbox.push(content, deadline, room).unwrap()
     }
 
     fn take(outbox: &Outbox, limit: usize) -> VecDeque<Publish> {

@@ -24,7 +24,6 @@ use super::{
     deadline::{Term, expire, no_answer},
     endpoint::ProducerEndpoint,
     outbox::{Failure, Outbox},
-    receipt::{Queued, Receipt},
 };
 use crate::{
     config::ProducerConfig,
@@ -280,9 +279,9 @@ impl Producer {
                 }
             }
         };
-        let mut receipt = match shared.outbox.push(content, deadline, room, || None) {
-            Ok(queued) => Receipt::new(&shared.outbox, queued),
-            Err((Failure::NotSent, _)) => return Err(not_sent()),
+        let mut receipt = match shared.outbox.push(content, deadline, room) {
+            Ok(receipt) => receipt,
+            Err(Failure::NotSent) => return Err(not_sent()),
             Err(_) => return Err(PublishError::Closed),
         };
         // Deadlines are kept for the whole queue, which has them in order. Only a publish that waited for room, or
@@ -306,15 +305,14 @@ impl Producer {
         content: Content,
         deadline: Instant,
         alarm: impl FnOnce() -> Alarm,
-    ) -> Result<Queued, Content> {
+    ) -> Result<u64, Content> {
         let shared = &*self.shared;
         let cost = self.cost(&content);
         let room = match shared.outbox.room.try_acquire_many(cost) {
             Ok(room) if !shared.is_closing.load(Ordering::Acquire) => room,
             _ => return Err(content),
         };
-        let queued = shared.outbox.push(content, deadline, room, || Some(alarm()));
-        queued.map_err(|(_, content)| content)
+        shared.outbox.post(content, deadline, room, alarm)
     }
 
     /// The room that a publish takes.

@@ -1,9 +1,10 @@
 //! Messages whose publisher does not wait for the confirmation.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use almanet_nsq::{
-    Duplicates, ErrorCode, PostFailed, Posted, ProducerConfig, ProducerPool, ProducerPoolConfig, PublishError,
+    Duplicates, ErrorCode, FailedPost, PostFailed, Posted, ProducerConfig, ProducerPool, ProducerPoolConfig,
+    PublishError,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -17,11 +18,12 @@ use crate::{
 const KEY: [u8; 16] = *b"the sixteen keys";
 
 /// Notes who was told.
-struct Told(mpsc::UnboundedSender<[u8; 16]>);
+struct Told(mpsc::UnboundedSender<([u8; 16], FailedPost)>);
 
 impl PostFailed for Told {
-    fn post_failed(&self, key: [u8; 16]) {
-        self.0.send(key).unwrap();
+    fn post_failed(&self, key: [u8; 16], failed: FailedPost) {
+        // The pool of a test that is over may close after it.
+        let _ = self.0.send((key, failed));
     }
 }
 
@@ -32,7 +34,7 @@ struct Posts {
     brokers: Vec<Conversation>,
     seen: Observed,
     told: Arc<dyn PostFailed>,
-    heard: mpsc::UnboundedReceiver<[u8; 16]>,
+    heard: mpsc::UnboundedReceiver<([u8; 16], FailedPost)>,
 }
 
 impl Posts {
@@ -75,8 +77,10 @@ impl Posts {
     }
 
     /// Waits until a post has failed.
-    async fn failed(&mut self) {
-        assert_eq!(soon(self.heard.recv()).await, Some(KEY));
+    async fn failed(&mut self) -> Option<FailedPost> {
+        let (key, failed) = soon(self.heard.recv()).await.unwrap();
+        assert_eq!(key, KEY);
+        Some(failed)
     }
 }
 
@@ -93,12 +97,33 @@ async fn a_post_that_arrives_tells_nobody() {
             posted.arrived();
         } else {
             // Who wants to know is told.
-            let node = soon(posts.pool.settle(posted)).await.unwrap();
+            let node = soon(posts.pool.settle(posted, None)).await.unwrap();
             assert_eq!(*node, *posts.nodes[0].address);
         }
     }
     soon(posts.pool.close()).await;
     assert!(posts.heard.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_post_after_all_hears_what_becomes_of_it_and_nobody_is_called() {
+    for is_confirmed in [true, false] {
+        let mut posts = Posts::over(1, |config| config).await;
+        let mut broker = posts.take(0);
+        let posted = posts.post("a").unwrap();
+        let deciding = async {
+            assert_eq!(broker.published().await, "a");
+            // From here on it waits for the confirmation.
+            tokio::task::yield_now().await;
+            match is_confirmed {
+                true => broker.ok().await,
+                false => drop(broker),
+            }
+        };
+        let (settled, ()) = tokio::join!(soon(posts.pool.settle(posted, None)), deciding);
+        assert_eq!(settled.is_ok(), is_confirmed, "{settled:?}");
+        assert!(posts.heard.try_recv().is_err());
+    }
 }
 
 #[tokio::test]
@@ -108,8 +133,8 @@ async fn the_publisher_of_a_post_that_is_refused_is_called_and_told_why() {
     let posted = posts.post("a").unwrap();
     assert_eq!(broker.published().await, "a");
     broker.error(ErrorCode::BadMessage, "PUB message too big").await;
-    posts.failed().await;
-    let refused = soon(posts.pool.settle(posted)).await;
+    let failed = posts.failed().await;
+    let refused = soon(posts.pool.settle(posted, failed)).await;
     assert!(
         matches!(&refused, Err(PublishError::Refused { cause, .. }) if cause.code == ErrorCode::BadMessage),
         "{refused:?}"
@@ -125,9 +150,9 @@ async fn a_post_that_was_cut_off_is_unconfirmed_and_sent_again_only_where_it_may
         let posted = posts.post("a").unwrap();
         assert_eq!(one.published().await, "a");
         drop(one);
-        posts.failed().await;
+        let failed = posts.failed().await;
         let address = posts.nodes[1].address.clone();
-        let settling = soon(posts.pool.settle(posted));
+        let settling = soon(posts.pool.settle(posted, failed));
         match duplicates {
             Duplicates::Allowed => {
                 let confirming = async {
@@ -160,19 +185,18 @@ async fn what_a_broken_connection_left_unsent_goes_to_another_node() {
     // nsqd works on nothing that follows what it refuses with a fatal error, so the second was not sent.
     one.error(ErrorCode::BadMessage, "PUB message too big").await;
     one.hang_up().await;
-    let mut keys = [
-        soon(posts.heard.recv()).await.unwrap(),
-        soon(posts.heard.recv()).await.unwrap(),
-    ];
-    keys.sort_unstable();
-    assert_eq!(keys, [[0; 16], KEY]);
+    let mut failed = HashMap::new();
+    for _ in 0..2 {
+        failed.extend([soon(posts.heard.recv()).await.unwrap()]);
+    }
     let confirming = async {
         assert_eq!(other.published().await, "b");
         other.ok().await;
     };
-    let (node, ()) = tokio::join!(soon(posts.pool.settle(unsent)), confirming);
+    let (node, ()) = tokio::join!(soon(posts.pool.settle(unsent, failed.remove(&KEY))), confirming);
     assert_eq!(node.as_deref(), Ok(posts.nodes[1].address.as_str()));
-    assert!(soon(posts.pool.settle(refused)).await.is_err());
+    let failed = failed.remove(&[0; 16]);
+    assert!(soon(posts.pool.settle(refused, failed)).await.is_err());
 }
 
 #[tokio::test]
@@ -184,7 +208,7 @@ async fn a_post_that_is_dropped_before_it_is_written_is_never_sent() {
     let posted = posts.post("b").unwrap();
     assert_eq!(broker.published().await, "b");
     broker.ok().await;
-    soon(posts.pool.settle(posted)).await.unwrap();
+    soon(posts.pool.settle(posted, None)).await.unwrap();
 }
 
 #[tokio::test]
@@ -197,8 +221,8 @@ async fn what_would_have_to_wait_or_can_not_be_published_is_given_back() {
     drop(broker);
     posts.seen.lost(&posts.nodes[0].address).await;
     assert_eq!(posts.post("b").unwrap_err(), "b", "there is no connection");
-    posts.failed().await;
-    assert!(soon(posts.pool.settle(posted)).await.is_err());
+    let failed = posts.failed().await;
+    assert!(soon(posts.pool.settle(posted, failed)).await.is_err());
     let mut broker = posts.nodes[0].accept().await;
     posts.seen.connected(&posts.nodes[0].address).await;
     // After a failure, outcomes are noted until one is good.

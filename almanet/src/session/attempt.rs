@@ -1,16 +1,16 @@
 //! One call without its types: sent once, or again as its retry policy says.
 
-use std::{future::poll_fn, mem, sync::Arc, time::Duration};
+use std::{future::poll_fn, mem, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::Either};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{again::Again, pending::Answer, retry::Retry, shared::Session};
 use crate::{
     error::{CallError, RpcError},
     id::Id,
-    transport::{Posted, Publication, PublishError, SubscribeError, Transport},
+    transport::{FailedPost, Posted, Publication, PublishError, SubscribeError, Transport},
     uri::Uri,
     wire::{EncodeError, Headers, Invocation, Payload, Reply},
 };
@@ -116,10 +116,10 @@ impl Sent {
         }
     }
 
-    /// Waits until a node has it.
-    async fn settle(self, transport: &dyn Transport) -> Result<Self, Failed> {
+    /// Waits until a node has it, which it `failed` to come to so far.
+    async fn settle(self, transport: &dyn Transport, failed: Option<FailedPost>) -> Result<Self, Failed> {
         match self {
-            Self::Posted(posted) => Self::settled(transport.settle(posted).await),
+            Self::Posted(posted) => Self::settled(transport.settle(posted, failed).await),
             Self::Taken(_) => Ok(self),
         }
     }
@@ -170,34 +170,45 @@ impl Request {
             // Only the first call of a session comes by here, so its future is not a part of every call's.
             Box::pin(shared.inbox()).await.map_err(Failed::Subscribe)?;
         }
-        let mut sent = {
+        let publishing = {
             let body = self.take_body(pending.id())?;
             drop(self);
             let publication = Publication::new(procedure.topic().clone(), body);
             let key = *pending.id().as_bytes();
             match shared.transport.post(publication, &shared.told, key) {
-                Ok(posted) => Sent::Posted(posted),
+                Ok(posted) => Either::Left(posted),
                 // Boxed by the transport, and so no part of a call that was posted.
-                Err(publication) => Sent::settled(shared.transport.publish_and_locate(publication).await)?,
+                Err(publication) => Either::Right(shared.transport.publish_and_locate(publication)),
             }
         };
+        let mut sent = match publishing {
+            Either::Left(posted) => Sent::Posted(posted),
+            Either::Right(publishing) => Sent::settled(publishing.await)?,
+        };
+        let mut lost = None;
         loop {
-            let answer = poll_fn(|cx| pending.poll_answer(cx)).await;
-            match answer.ok_or(Failed::SessionLeft)? {
-                Answer::Reply(reply) => {
+            let answer = poll_fn(|cx| match pending.poll_answer(cx) {
+                // Before a call is taken for lost, it looks at what else there is to know.
+                Poll::Pending if lost.is_some() => Poll::Ready(None),
+                answer => answer.map(Some),
+            });
+            match answer.await {
+                Some(Some(Answer::Reply(reply))) => {
                     sent.arrived();
                     return Ok(reply);
                 }
-                Answer::NodeLost(lost) => {
+                Some(Some(Answer::NodeLost(node))) => lost = sent.is_for(&node).then_some(node).or(lost),
+                Some(Some(Answer::PostFailed(failed))) => {
+                    sent = Box::pin(sent.settle(&*shared.transport, Some(failed))).await?;
+                }
+                Some(None) => return Err(Failed::SessionLeft),
+                None => {
+                    sent = Box::pin(sent.settle(&*shared.transport, None)).await?;
                     // The reply comes through the node that took the call, or from nowhere.
-                    if sent.is_for(&lost) {
-                        sent = sent.settle(&*shared.transport).await?;
-                    }
-                    if sent.is_for(&lost) {
-                        return Err(Failed::Disconnected(lost));
+                    if let Some(node) = lost.take().filter(|node| sent.is_for(node)) {
+                        return Err(Failed::Disconnected(node));
                     }
                 }
-                Answer::PostFailed => sent = sent.settle(&*shared.transport).await?,
             }
         }
     }

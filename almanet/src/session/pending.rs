@@ -12,7 +12,11 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::outbox::{Outbox, Outgoing};
-use crate::{id::Id, transport::PostFailed, wire::Reply};
+use crate::{
+    id::Id,
+    transport::{FailedPost, PostFailed},
+    wire::Reply,
+};
 
 /// How many instances a call remembers that run it: NSQ can deliver it twice, rarely more often.
 const MAX_INSTANCES: usize = 4;
@@ -51,18 +55,19 @@ enum News {
     },
     /// What was posted has failed. The call goes on waiting by `next` if that can be put right.
     PostFailed {
+        failed: FailedPost,
         next: oneshot::Receiver<News>,
     },
 }
 
 /// What has become of a call.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Answer {
     Reply(Reply),
     /// A node was lost, through which the answer may have been on its way.
     NodeLost(Arc<str>),
     /// What was posted has failed.
-    PostFailed,
+    PostFailed(FailedPost),
 }
 
 impl PendingCalls {
@@ -155,9 +160,9 @@ impl PendingCalls {
 }
 
 impl PostFailed for PendingCalls {
-    fn post_failed(&self, key: [u8; 16]) {
+    fn post_failed(&self, key: [u8; 16], failed: FailedPost) {
         if let Some(waiting) = self.lock().waiting.get_mut(&Id::from_bytes(key)) {
-            waiting.tell(|next| News::PostFailed { next });
+            waiting.tell(|next| News::PostFailed { failed, next });
         }
     }
 }
@@ -211,9 +216,9 @@ impl PendingCall<'_> {
                 self.receiver = next;
                 Some(Answer::NodeLost(node))
             }
-            Ok(News::PostFailed { next }) => {
+            Ok(News::PostFailed { failed, next }) => {
                 self.receiver = next;
-                Some(Answer::PostFailed)
+                Some(Answer::PostFailed(failed))
             }
             Err(_) => None,
         };
@@ -244,6 +249,13 @@ mod tests {
         poll_fn(|cx| call.poll_answer(cx)).await
     }
 
+    async fn replied(call: &mut PendingCall<'_>) -> Option<Reply> {
+        match answer(call).await {
+            Some(Answer::Reply(reply)) => Some(reply),
+            _ => None,
+        }
+    }
+
     fn calls() -> Arc<PendingCalls> {
         Arc::new(PendingCalls::new(Id::random()))
     }
@@ -260,7 +272,7 @@ mod tests {
         let _other = calls.enter(second).unwrap();
 
         assert!(calls.complete(reply(first)));
-        assert_eq!(answer(&mut waiting).await, Some(Answer::Reply(reply(first))));
+        assert_eq!(replied(&mut waiting).await, Some(reply(first)));
         assert!(!calls.complete(reply(first)), "a duplicate is nobody's");
     }
 
@@ -275,9 +287,9 @@ mod tests {
         }
         assert!(calls.complete(reply(id)));
         for node in nodes {
-            assert_eq!(answer(&mut waiting).await, Some(Answer::NodeLost(node)));
+            assert!(matches!(answer(&mut waiting).await, Some(Answer::NodeLost(lost)) if lost == node));
         }
-        assert_eq!(answer(&mut waiting).await, Some(Answer::Reply(reply(id))));
+        assert_eq!(replied(&mut waiting).await, Some(reply(id)));
     }
 
     #[test]
@@ -316,7 +328,7 @@ mod tests {
         let calls = calls();
         let mut waiting = calls.enter(Id::random()).unwrap();
         calls.close();
-        assert_eq!(answer(&mut waiting).await, None);
+        assert!(answer(&mut waiting).await.is_none());
         assert!(calls.enter(Id::random()).is_none());
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq::{ChannelName, Duplicates, PostFailed, Posted, PublishError, TopicName};
+use almanet_nsq::{ChannelName, Duplicates, FailedPost, PostFailed, Posted, PublishError, TopicName};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -52,7 +52,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Queues the message of `publication` at once, if that can be done, and does not wait for its confirmation: calls are made
-    /// so, which hear of it by their answers. When it fails, `told` is called with `key`, and [`settle`](Self::settle) tells more.
+    /// so, which hear of it by their answers. When it fails, `told` is called with `key`.
     ///
     /// # Errors
     ///
@@ -67,8 +67,8 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
         Err(publication)
     }
 
-    /// Waits for the outcome of what was [posted](Self::post), publishes it elsewhere where that may be, and says which node took
-    /// it.
+    /// Finds out what has become of what was [posted](Self::post), publishes it elsewhere where that may be, and says which node
+    /// took it. `failed` is what its publisher was told, if it was.
     ///
     /// # Errors
     ///
@@ -77,7 +77,11 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// As [`publish`](Self::publish).
-    async fn settle(&self, _posted: Posted) -> Result<Option<Arc<str>>, PublishError> {
+    async fn settle(
+        &self,
+        _posted: Posted,
+        _failed: Option<FailedPost>,
+    ) -> Result<Option<Arc<str>>, PublishError> {
         Err(PublishError::Closed)
     }
 

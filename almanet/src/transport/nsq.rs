@@ -9,9 +9,9 @@ use std::{
 };
 
 use almanet_nsq::{
-    ChannelName, ConnectionConfig, Consumer, ConsumerConfig, Duplicates, Lookup, LookupConfig, Nodes,
-    PostFailed, Posted, ProducerConfig, ProducerPool, ProducerPoolConfig, PublishError, TopicList, TopicName,
-    Window,
+    ChannelName, ConnectionConfig, Consumer, ConsumerConfig, Duplicates, FailedPost, Lookup, LookupConfig,
+    Nodes, PostFailed, Posted, ProducerConfig, ProducerPool, ProducerPoolConfig, PublishError, TopicList,
+    TopicName, Window,
 };
 use async_trait::async_trait;
 
@@ -245,8 +245,12 @@ impl Transport for NsqTransport {
         Err(publication)
     }
 
-    async fn settle(&self, posted: Posted) -> Result<Option<Arc<str>>, PublishError> {
-        self.pool.settle(posted).await.map(Some)
+    async fn settle(
+        &self,
+        posted: Posted,
+        failed: Option<FailedPost>,
+    ) -> Result<Option<Arc<str>>, PublishError> {
+        self.pool.settle(posted, failed).await.map(Some)
     }
 
     async fn subscribe(

@@ -1,18 +1,13 @@
 //! A message on its way that nobody waits for, or not yet.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use almanet_nsq_proto::TopicName;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::members::{Member, Members};
-use crate::producer::{
-    alarm::Alarm,
-    content::Content,
-    deadline::Term,
-    outbox::{Failed, Failure},
-    receipt::{Queued, Receipt},
-};
+use crate::producer::{alarm::Alarm, content::Content, deadline::Term, outbox::Outcome};
 
 /// A message that was [posted](crate::ProducerPool::post).
 ///
@@ -20,16 +15,9 @@ use crate::producer::{
 #[derive(Debug)]
 pub struct Posted {
     node: Arc<Member>,
-    term: Term,
-    /// `None` once it is settled, whatever came of it.
-    queued: Option<Queued>,
-}
-
-/// What became of a post.
-pub(super) enum Settled {
-    Published(Arc<str>),
-    Failed(Arc<Member>, Failure, Box<Content>),
-    Closed,
+    begun: Instant,
+    ticket: u64,
+    is_over: bool,
 }
 
 impl Posted {
@@ -49,10 +37,11 @@ impl Posted {
         };
         let content = Content::checked(topic, body);
         match node.producer.post(content, term.deadline, alarm) {
-            Ok(queued) => Ok(Self {
+            Ok(ticket) => Ok(Self {
                 node,
-                term,
-                queued: Some(queued),
+                begun: term.begun,
+                ticket,
+                is_over: false,
             }),
             Err(content) => Err(content.into_message()),
         }
@@ -64,41 +53,38 @@ impl Posted {
     }
 
     /// Its publisher knows that it has arrived.
-    pub fn arrived(mut self) {
-        self.queued = None;
+    pub fn arrived(self) {
+        drop(self.over());
     }
 
-    pub(super) fn term(&self) -> Term {
+    pub(super) fn term(&self, publish_timeout: Duration) -> Term {
         Term {
+            begun: self.begun,
+            deadline: self.begun + publish_timeout,
             is_whole: false,
-            ..self.term
         }
     }
 
-    pub(super) async fn settled(mut self, members: &Members) -> Settled {
-        let Some(queued) = self.queued.take() else {
-            return Settled::Closed;
-        };
-        let mut receipt = Receipt::new(self.node.producer.outbox(), queued);
-        match receipt.settled().await {
-            Ok(()) => {
-                members.note(&self.node, &Ok(()));
-                Settled::Published(Arc::clone(self.node()))
-            }
-            Err(Failed {
-                failure,
-                content: Some(content),
-            }) => Settled::Failed(Arc::clone(&self.node), failure, content),
-            Err(Failed { content: None, .. }) => Settled::Closed,
+    /// Waits for the outcome, unless it is over.
+    pub(super) async fn outcome(&self) -> Outcome {
+        match self.node.producer.outbox().settle_by(self.ticket) {
+            Some(mut receipt) => receipt.settled().await,
+            // Whoever posted it would have been told of a failure.
+            None => Ok(()),
         }
+    }
+
+    /// There is nothing to be taken back any more.
+    pub(super) fn over(mut self) -> Arc<Member> {
+        self.is_over = true;
+        Arc::clone(&self.node)
     }
 }
 
 impl Drop for Posted {
     fn drop(&mut self) {
-        if let Some(queued) = self.queued.take() {
-            // Takes it back.
-            drop(Receipt::new(self.node.producer.outbox(), queued));
+        if !self.is_over {
+            self.node.producer.outbox().withdraw(self.ticket);
         }
     }
 }

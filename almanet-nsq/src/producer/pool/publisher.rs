@@ -18,7 +18,7 @@ use super::{
     config::{Duplicates, ProducerPoolConfig},
     follow::follow,
     members::{Members, PoolNode},
-    post::{Posted, Settled},
+    post::Posted,
     publishing::Publishing,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     error::{ConnectError, PublishError},
     lookup::Nodes,
     producer::{
-        alarm::{Alarm, PostFailed},
+        alarm::{Alarm, FailedPost, PostFailed},
         content::Content,
         deadline::Term,
     },
@@ -255,8 +255,8 @@ impl ProducerPool {
     /// Queues one message at once if a node can take it soon, and does not wait for the confirmation: for a publisher that hears
     /// otherwise that the message has arrived, as a caller does by the answer.
     ///
-    /// If it fails after all, `told` is called with `key`, and [`settle`](Self::settle) tells more. A message is sent once: the
-    /// pool's [`Duplicates`] count when it is settled.
+    /// If it fails after all, `told` is called with `key`; [`settle`](Self::settle) does then what can be done, as sending it
+    /// through another node, where the pool's [`Duplicates`] count.
     ///
     /// ```no_run
     /// # use std::sync::Arc;
@@ -268,7 +268,7 @@ impl ProducerPool {
     /// let (topic, question) = (TopicName::new("questions")?, Bytes::from_static(b"who is there?"));
     /// match pool.post(&topic, question, &told, [7; 16]) {
     ///     Ok(posted) if answered().await => posted.arrived(),
-    ///     Ok(posted) => pool.settle(posted).await.map(drop)?,
+    ///     Ok(posted) => pool.settle(posted, None).await.map(drop)?,
     ///     Err(question) => pool.publish(&topic, question).await?,
     /// }
     /// # Ok(())
@@ -301,8 +301,10 @@ impl ProducerPool {
         )
     }
 
-    /// Waits for the outcome of what was [posted](Self::post), and publishes it elsewhere where that may be. Returns the node that
-    /// took it.
+    /// Finds out what has become of what was [posted](Self::post), and publishes it elsewhere where that may be. Returns the node
+    /// that took it.
+    ///
+    /// `failed` is what its publisher was [told](PostFailed), if it was; if not, this waits for the outcome.
     ///
     /// # Errors
     ///
@@ -311,26 +313,33 @@ impl ProducerPool {
     /// # Cancel safety
     ///
     /// As [`publish`](Self::publish).
-    pub async fn settle(&self, posted: Posted) -> Result<Arc<str>, PublishError> {
-        let _under_way = self.shared.publishes.token();
-        let term = posted.term();
-        let members = &self.shared.members;
-        let (node, failure, content) = match posted.settled(members).await {
-            Settled::Published(node) => return Ok(node),
-            Settled::Closed => return Err(PublishError::Closed),
-            Settled::Failed(node, failure, content) => (node, failure, content),
+    pub async fn settle(&self, posted: Posted, failed: Option<FailedPost>) -> Result<Arc<str>, PublishError> {
+        let shared = &*self.shared;
+        let _under_way = shared.publishes.token();
+        let term = posted.term(shared.config.producer.publish_timeout);
+        let outcome = match failed {
+            Some(FailedPost(failed)) => Err(failed),
+            None => posted.outcome().await,
         };
-        let Some((topic, _)) = content.message() else {
+        let node = posted.over();
+        let Err(failed) = outcome else {
+            shared.members.note(&node, &Ok(()));
+            return Ok(Arc::clone(node.producer.node()));
+        };
+        let Some((content, topic)) = failed.content.as_ref().and_then(|content| {
+            let (topic, _) = content.message()?;
+            Some((content, topic))
+        }) else {
             return Err(PublishError::Closed);
         };
         let mut publishing = self.publishing(topic, term);
-        let error = node.producer.error(failure, topic, term.begun);
-        members.failed(&node, &error);
+        let error = node.producer.error(failed.failure, topic, term.begun);
+        shared.members.failed(&node, &error);
         if !publishing.may_go_on(&error) {
             return Err(error);
         }
         publishing.remember(&node, error);
-        publishing.run(&content).await
+        publishing.run(content).await
     }
 
     /// Takes no further publishes, waits until each that is under way is confirmed or has failed, and closes the
