@@ -63,13 +63,14 @@ impl Publish {
         let Self {
             command,
             size,
+            deadline,
             answer,
             ..
         } = self;
         let failed = |failure| {
             Box::new(Failed {
                 failure,
-                content: Some(Content { command, size }),
+                content: Some((Content { command, size }, deadline)),
             })
         };
         // The publisher may have gone away.
@@ -102,8 +103,8 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) failure: Failure,
-    /// What it published, where it has kept nothing.
-    pub(super) content: Option<Content>,
+    /// What it published, and until when that was to be done, where it has kept nothing.
+    pub(super) content: Option<(Content, Instant)>,
 }
 
 /// What has become of a publish.

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, mem, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{FutureExt, future::Either};
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{again::Again, pending::Answer, retry::Retry, shared::Session};
@@ -96,21 +96,20 @@ impl Failed {
 }
 
 /// How far the invocation is known to have come.
-enum Sent {
+enum Sent<'a> {
+    /// It is to be taken by a node before anything else.
+    Publishing(BoxFuture<'a, Result<Option<Arc<str>>, PublishError>>),
     /// It is on its way to a node.
     Posted(Posted),
     /// A node has it; which one, if that is known.
     Taken(Option<Arc<str>>),
 }
 
-impl Sent {
-    fn settled(outcome: Result<Option<Arc<str>>, PublishError>) -> Result<Self, Failed> {
-        outcome.map(Self::Taken).map_err(Failed::Publish)
-    }
-
+impl Sent<'_> {
     /// The node that has it, or is to have it.
     fn is_for(&self, node: &Arc<str>) -> bool {
         match self {
+            Self::Publishing(_) => false,
             Self::Posted(posted) => posted.node() == node,
             Self::Taken(taken) => taken.as_ref() == Some(node),
         }
@@ -118,10 +117,12 @@ impl Sent {
 
     /// Waits until a node has it, which it `failed` to come to so far.
     async fn settle(self, transport: &dyn Transport, failed: Option<FailedPost>) -> Result<Self, Failed> {
-        match self {
-            Self::Posted(posted) => Self::settled(transport.settle(posted, failed).await),
-            Self::Taken(_) => Ok(self),
-        }
+        let outcome = match self {
+            Self::Publishing(publishing) => publishing.await,
+            Self::Posted(posted) => transport.settle(posted, failed).await,
+            Self::Taken(node) => Ok(node),
+        };
+        outcome.map(Self::Taken).map_err(Failed::Publish)
     }
 
     /// Its reply says that it has arrived.
@@ -170,45 +171,44 @@ impl Request {
             // Only the first call of a session comes by here, so its future is not a part of every call's.
             Box::pin(shared.inbox()).await.map_err(Failed::Subscribe)?;
         }
-        let publishing = {
+        let mut sent = {
             let body = self.take_body(pending.id())?;
             drop(self);
             let publication = Publication::new(procedure.topic().clone(), body);
             let key = *pending.id().as_bytes();
             match shared.transport.post(publication, &shared.told, key) {
-                Ok(posted) => Either::Left(posted),
-                // Boxed by the transport, and so no part of a call that was posted.
-                Err(publication) => Either::Right(shared.transport.publish_and_locate(publication)),
+                Ok(posted) => Sent::Posted(posted),
+                Err(publication) => Sent::Publishing(shared.transport.publish_and_locate(publication)),
             }
         };
-        let mut sent = match publishing {
-            Either::Left(posted) => Sent::Posted(posted),
-            Either::Right(publishing) => Sent::settled(publishing.await)?,
-        };
         let mut lost = None;
+        if matches!(sent, Sent::Publishing(_)) {
+            sent = Box::pin(sent.settle(&*shared.transport, None)).await?;
+        }
         loop {
             let answer = poll_fn(|cx| match pending.poll_answer(cx) {
                 // Before a call is taken for lost, it looks at what else there is to know.
                 Poll::Pending if lost.is_some() => Poll::Ready(None),
                 answer => answer.map(Some),
             });
-            match answer.await {
+            // What is waited for is not matched on, or the future of every call would have room for an answer.
+            let failed = match answer.await {
                 Some(Some(Answer::Reply(reply))) => {
                     sent.arrived();
                     return Ok(reply);
                 }
-                Some(Some(Answer::NodeLost(node))) => lost = sent.is_for(&node).then_some(node).or(lost),
-                Some(Some(Answer::PostFailed(failed))) => {
-                    sent = Box::pin(sent.settle(&*shared.transport, Some(failed))).await?;
+                Some(Some(Answer::NodeLost(node))) => {
+                    lost = sent.is_for(&node).then_some(node).or(lost);
+                    continue;
                 }
+                Some(Some(Answer::PostFailed(failed))) => Some(failed),
                 Some(None) => return Err(Failed::SessionLeft),
-                None => {
-                    sent = Box::pin(sent.settle(&*shared.transport, None)).await?;
-                    // The reply comes through the node that took the call, or from nowhere.
-                    if let Some(node) = lost.take().filter(|node| sent.is_for(node)) {
-                        return Err(Failed::Disconnected(node));
-                    }
-                }
+                None => None,
+            };
+            sent = Box::pin(sent.settle(&*shared.transport, failed)).await?;
+            // The reply comes through the node that took the call, or from nowhere.
+            if let Some(node) = lost.take().filter(|node| sent.is_for(node)) {
+                return Err(Failed::Disconnected(node));
             }
         }
     }

@@ -37,11 +37,16 @@ struct Calls {
     closed: bool,
 }
 
+/// Instances, and the node that each was heard of through.
+type Instances = Vec<(Id, Arc<str>)>;
+
 #[derive(Debug)]
 struct Waiting {
     sender: oneshot::Sender<News>,
     /// Who has said that it runs the call, and the node that it said so through.
-    instances: Vec<(Id, Arc<str>)>,
+    ///
+    /// Few calls take so long that anybody says it, so it takes little room where nobody has.
+    instances: Option<Box<Instances>>,
 }
 
 /// What a waiting call is told.
@@ -91,7 +96,7 @@ impl PendingCalls {
         let (sender, receiver) = oneshot::channel();
         let waiting = Waiting {
             sender,
-            instances: Vec::new(),
+            instances: None,
         };
         let mut calls = self.lock();
         if calls.closed {
@@ -118,7 +123,7 @@ impl PendingCalls {
         let Some(waiting) = calls.waiting.get_mut(&id) else {
             return false;
         };
-        let instances = &mut waiting.instances;
+        let instances = waiting.instances.get_or_insert_default();
         if instances.len() < MAX_INSTANCES && instances.iter().all(|(known, _)| *known != instance) {
             instances.push((instance, Arc::clone(node)));
         }
@@ -148,7 +153,7 @@ impl PendingCalls {
     /// Tells those who run the call that nobody waits for it.
     fn cancel(&self, id: Id, waiting: &Waiting) {
         let Some(outbox) = self.cancels.get() else { return };
-        for (instance, node) in &waiting.instances {
+        for (instance, node) in waiting.instances.iter().flat_map(|instances| instances.iter()) {
             outbox.send(Outgoing::cancel(id, self.session, *instance, node));
         }
     }
@@ -312,7 +317,13 @@ mod tests {
         for _ in 0..100 {
             assert!(calls.runs_at(id, Id::random(), &"a:1".into()));
         }
-        assert_eq!(calls.lock().waiting[&id].instances.len(), MAX_INSTANCES);
+        assert_eq!(
+            calls.lock().waiting[&id]
+                .instances
+                .as_ref()
+                .map_or(0, |instances| instances.len()),
+            MAX_INSTANCES
+        );
     }
 
     #[test]

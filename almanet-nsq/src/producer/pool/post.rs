@@ -1,13 +1,13 @@
 //! A message on its way that nobody waits for, or not yet.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use almanet_nsq_proto::TopicName;
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::members::{Member, Members};
-use crate::producer::{alarm::Alarm, content::Content, deadline::Term, outbox::Outcome};
+use crate::producer::{alarm::Alarm, content::Content, outbox::Outcome};
 
 /// A message that was [posted](crate::ProducerPool::post).
 ///
@@ -15,7 +15,6 @@ use crate::producer::{alarm::Alarm, content::Content, deadline::Term, outbox::Ou
 #[derive(Debug)]
 pub struct Posted {
     node: Arc<Member>,
-    begun: Instant,
     ticket: u64,
     is_over: bool,
 }
@@ -27,7 +26,7 @@ impl Posted {
         preferred: Option<&str>,
         topic: &TopicName,
         body: Bytes,
-        term: Term,
+        deadline: Instant,
         alarm: impl FnOnce() -> Alarm,
     ) -> Result<Self, Bytes> {
         let node = members.choose(preferred, |_| false);
@@ -36,10 +35,9 @@ impl Posted {
             return Err(body);
         };
         let content = Content::checked(topic, body);
-        match node.producer.post(content, term.deadline, alarm) {
+        match node.producer.post(content, deadline, alarm) {
             Ok(ticket) => Ok(Self {
                 node,
-                begun: term.begun,
                 ticket,
                 is_over: false,
             }),
@@ -55,14 +53,6 @@ impl Posted {
     /// Its publisher knows that it has arrived.
     pub fn arrived(self) {
         drop(self.over());
-    }
-
-    pub(super) fn term(&self, publish_timeout: Duration) -> Term {
-        Term {
-            begun: self.begun,
-            deadline: self.begun + publish_timeout,
-            is_whole: false,
-        }
     }
 
     /// Waits for the outcome, unless it is over.

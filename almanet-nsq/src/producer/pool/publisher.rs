@@ -12,6 +12,7 @@ use std::{
 
 use almanet_nsq_proto::TopicName;
 use bytes::Bytes;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -290,13 +291,13 @@ impl ProducerPool {
         if shared.is_closing.load(Ordering::SeqCst) || Content::check(topic, &body, self.limits()).is_err() {
             return Err(body);
         }
-        let term = Term::whole(shared.config.producer.publish_timeout);
+        let deadline = Instant::now() + shared.config.producer.publish_timeout;
         Posted::queue(
             &shared.members,
             self.preferred.as_deref(),
             topic,
             body,
-            term,
+            deadline,
             || Alarm::new(Arc::clone(told), key),
         )
     }
@@ -316,7 +317,6 @@ impl ProducerPool {
     pub async fn settle(&self, posted: Posted, failed: Option<FailedPost>) -> Result<Arc<str>, PublishError> {
         let shared = &*self.shared;
         let _under_way = shared.publishes.token();
-        let term = posted.term(shared.config.producer.publish_timeout);
         let outcome = match failed {
             Some(FailedPost(failed)) => Err(failed),
             None => posted.outcome().await,
@@ -326,11 +326,17 @@ impl ProducerPool {
             shared.members.note(&node, &Ok(()));
             return Ok(Arc::clone(node.producer.node()));
         };
-        let Some((content, topic)) = failed.content.as_ref().and_then(|content| {
-            let (topic, _) = content.message()?;
-            Some((content, topic))
-        }) else {
+        let Some((content, deadline)) = &failed.content else {
             return Err(PublishError::Closed);
+        };
+        let Some((topic, _)) = content.message() else {
+            return Err(PublishError::Closed);
+        };
+        let begun = deadline.checked_sub(shared.config.producer.publish_timeout);
+        let term = Term {
+            begun: begun.unwrap_or(*deadline),
+            deadline: *deadline,
+            is_whole: false,
         };
         let mut publishing = self.publishing(topic, term);
         let error = node.producer.error(failed.failure, topic, term.begun);
