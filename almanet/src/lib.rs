@@ -69,6 +69,7 @@ mod event;
 mod id;
 mod introspect;
 mod macros;
+mod panic;
 mod runner;
 mod service;
 mod session;

@@ -27,6 +27,7 @@ use crate::{
         retry::{EventRetry, Place},
         topics::CheckedTopics,
     },
+    panic,
     runner::Runner,
     session::Session,
     telemetry::{self, Answered},
@@ -288,10 +289,5 @@ impl Worker {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Failure::retry(format_args!("the handler panicked: {message}"))
+    Failure::retry(format_args!("the handler panicked: {}", panic::message(panic)))
 }
