@@ -30,7 +30,7 @@ use crate::{
     panic,
     runner::Runner,
     session::Session,
-    telemetry::{self, Answered},
+    telemetry::{self, Answered, Timing},
     transport::{Delivery, Subscription},
     wire::{EventBody, Payload},
 };
@@ -163,11 +163,13 @@ impl Worker {
                 cancellation: Cancellation::default(),
             });
             let end = context.end_on_drop();
-            let begun = Instant::now();
-            let outcome = self.attempt(context, payload, &event.delivery, &abort).await;
+            let mut timing = event.begin();
+            let outcome = self
+                .attempt(context, payload, &event.delivery, &abort, &mut timing)
+                .await;
             drop(end);
             if outcome.is_some() {
-                self.entrance.consumed.attempted(begun.elapsed());
+                self.entrance.consumed.attempted(timing);
             }
             match outcome {
                 // The service is cut off.
@@ -186,6 +188,7 @@ impl Worker {
         payload: Payload,
         delivery: &Delivery,
         abort: &CancellationToken,
+        timing: &mut Timing,
     ) -> Option<Result<(), Failure>> {
         // The handler itself may panic before there is a future.
         let running = async {
@@ -202,12 +205,15 @@ impl Worker {
         match poll_immediate(&mut running).await {
             Some(outcome) => ended(outcome),
             // Boxed, so that the events which are handled at once carry none of it.
-            None => match Box::pin(self.wait_for(running, delivery, abort)).await? {
-                Ended::Handled(outcome) => ended(outcome),
-                Ended::TooSlow(timeout) => Some(Err(Failure::retry(format_args!(
-                    "it took longer than {timeout:?}"
-                )))),
-            },
+            None => {
+                timing.waits();
+                match Box::pin(self.wait_for(running, delivery, abort)).await? {
+                    Ended::Handled(outcome) => ended(outcome),
+                    Ended::TooSlow(timeout) => Some(Err(Failure::retry(format_args!(
+                        "it took longer than {timeout:?}"
+                    )))),
+                }
+            }
         }
     }
 
