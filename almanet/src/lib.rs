@@ -64,6 +64,7 @@
 //! - `tls` (default): [`transport::Tls`], for connections to nsqd over TLS; building it needs a C compiler.
 
 mod cancellation;
+mod drain;
 mod error;
 mod event;
 mod id;

@@ -11,8 +11,8 @@ use std::{
 
 use almanet_nsq::TopicName;
 use futures_util::{FutureExt, future::poll_immediate};
-use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     context::{self, EventContext},
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     cancellation::Cancellation,
+    drain::drain,
     event::{
         dead_letter::{Burial, Reason},
         failure::{Failure, FailureKind},
@@ -74,7 +75,15 @@ impl Worker {
             runner.run(Arc::clone(&self).handle(event, Arc::clone(&abort)));
             runner.pause().await;
         }
-        self.drain(subscription, runner.into_tasks(), &abort).await;
+        let late = |events| {
+            tracing::warn!(
+                topic = %self.topics,
+                channel = %self.entrance.channel,
+                events,
+                "events are still handled after {:?}: they are dropped and requeued", self.grace,
+            );
+        };
+        drain(subscription, runner.into_tasks(), self.grace, &abort, late).await;
         tracing::info!(topic = %self.topics, channel = %self.entrance.channel, "stopped");
     }
 
@@ -96,26 +105,6 @@ impl Worker {
             // Last: waiting for it costs more than looking.
             () = stop.cancelled() => None,
         }
-    }
-
-    /// Closing requeues what was not started and waits for the answers of what runs.
-    async fn drain(&self, subscription: Subscription, running: TaskTracker, abort: &CancellationToken) {
-        let mut ended = std::pin::pin!(async {
-            subscription.close().await;
-            running.wait().await;
-        });
-        tokio::select! {
-            () = &mut ended => return,
-            () = sleep(self.grace) => {}
-        }
-        tracing::warn!(
-            topic = %self.topics,
-            channel = %self.entrance.channel,
-            events = running.len(),
-            "events are still handled after {:?}: they are dropped and requeued", self.grace,
-        );
-        abort.cancel();
-        ended.await;
     }
 
     /// Handles one event and answers its message. Where it is dropped unanswered, it is delivered again at once.
