@@ -96,6 +96,17 @@ pub enum ConnectError {
     NoAddress,
 }
 
+impl ConnectError {
+    /// One error for all addresses: the only one there is, or the list of them.
+    pub(crate) fn of_all(mut errors: Vec<Self>) -> Self {
+        match errors.len() {
+            0 => Self::NoAddress,
+            1 => errors.remove(0),
+            _ => Self::AllFailed(errors),
+        }
+    }
+}
+
 /// Something that a connection can have or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -64,11 +64,13 @@
 //! - `tls` (default): [`transport::Tls`], for connections to nsqd over TLS; building it needs a C compiler.
 
 mod cancellation;
+mod drain;
 mod error;
 mod event;
 mod id;
 mod introspect;
 mod macros;
+mod panic;
 mod runner;
 mod service;
 mod session;

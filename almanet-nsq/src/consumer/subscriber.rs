@@ -72,7 +72,7 @@ impl Consumer {
         let attempts = subscriptions.attempt(nodes, &deliveries).await;
         if attempts.iter().all(|attempt| attempt.outcome.is_err()) {
             let errors = attempts.into_iter().filter_map(|attempt| attempt.outcome.err());
-            return Err(none_usable(errors.collect()));
+            return Err(ConnectError::of_all(errors.collect()));
         }
         for attempt in attempts {
             subscriptions.keep(attempt);
@@ -226,14 +226,5 @@ impl fmt::Debug for Consumer {
             .field("topic", &self.subscriptions.topic)
             .field("channel", &self.subscriptions.channel)
             .finish_non_exhaustive()
-    }
-}
-
-/// One error for all addresses: the only one there is, or the list of them.
-fn none_usable(mut errors: Vec<ConnectError>) -> ConnectError {
-    match errors.len() {
-        0 => ConnectError::NoAddress,
-        1 => errors.remove(0),
-        _ => ConnectError::AllFailed(errors),
     }
 }

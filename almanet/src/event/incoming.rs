@@ -9,7 +9,7 @@ use almanet_nsq::ChannelName;
 
 use super::{header, retry::steps};
 use crate::{
-    telemetry::{Answered, Consumed, Counted},
+    telemetry::{Answered, Consumed, Counted, Timing},
     transport::{AnswerError, Delivery},
     wire::{Codec, EnvelopeError, EventBody},
 };
@@ -29,6 +29,11 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
+    /// An attempt at it begins.
+    pub(super) fn begin(&self) -> Timing {
+        self.counted.begin()
+    }
+
     /// The event is dealt with, and is counted as `what` has become of it.
     pub(super) fn finish(self, what: Answered) -> Result<(), AnswerError> {
         self.counted.answered(what);

@@ -4,11 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use almanet_nsq::TopicName;
 use futures_util::future::BoxFuture;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, sleep},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     context::{self, Context},
@@ -25,6 +22,7 @@ use super::{
 };
 use crate::{
     cancellation::{Cancellation, EndOnDrop},
+    drain::drain,
     error::{OVERLOADED, RemoteError},
     id::Id,
     runner::Runner,
@@ -136,7 +134,14 @@ impl Worker {
             runner.run(call);
             runner.pause().await;
         }
-        self.drain(subscription, runner.into_tasks()).await;
+        let late = |calls| {
+            tracing::warn!(
+                procedure = %self.served.uri,
+                calls,
+                "calls still run after {:?}: they are dropped and requeued", self.grace,
+            );
+        };
+        drain(subscription, runner.into_tasks(), self.grace, &self.abort, late).await;
         tracing::info!(procedure = %self.served.uri, "stopped");
     }
 
@@ -150,25 +155,6 @@ impl Worker {
             // Last: waiting for it costs more than looking.
             () = self.stop.cancelled() => None,
         }
-    }
-
-    /// Closing requeues what was not started and waits for the answers of what runs.
-    async fn drain(&self, subscription: Subscription, running: TaskTracker) {
-        let mut ended = std::pin::pin!(async {
-            subscription.close().await;
-            running.wait().await;
-        });
-        tokio::select! {
-            () = &mut ended => return,
-            () = sleep(self.grace) => {}
-        }
-        tracing::warn!(
-            procedure = %self.served.uri,
-            calls = running.len(),
-            "calls still run after {:?}: they are dropped and requeued", self.grace,
-        );
-        self.abort.cancel();
-        ended.await;
     }
 
     /// Runs a call and answers it.

@@ -13,7 +13,7 @@ use super::{context::Context, dispatch::Worker, memory::Answer, procedure::Reque
 use crate::{
     error::{INTERNAL_ERROR, INVALID_PAYLOAD, INVALID_RETURN, RemoteError, TIMEOUT},
     id::Id,
-    telemetry,
+    panic, telemetry,
     transport::Delivery,
     wire::{Codec, IDEMPOTENCY_KEY, Payload},
 };
@@ -203,12 +203,7 @@ impl Worker {
 
     /// The caller learns that the procedure failed; why is for the log.
     fn panicked(&self, codec: Codec, call: Id, panic: &(dyn Any + Send)) -> RemoteError {
-        let message = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message");
-        tracing::error!(procedure = %self.served.uri, %call, panic = message, "a procedure panicked");
+        tracing::error!(procedure = %self.served.uri, %call, panic = panic::message(panic), "a procedure panicked");
         RemoteError::sentence(codec, INTERNAL_ERROR, "the procedure failed")
     }
 }

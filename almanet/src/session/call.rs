@@ -111,6 +111,12 @@ impl<T, E> Call<T, E> {
         }
     }
 
+    /// The span of the call, which its headers carry on. `None` where nobody looks, and where the URI is not valid.
+    pub(super) fn open_span(&mut self) -> Option<CallSpan> {
+        let uri = self.uri.as_ref().ok()?;
+        CallSpan::open(uri, &mut self.request.headers)
+    }
+
     /// Ends the call with [`CallError::NoResponders`] when it has waited for `patience` and the broker says that nobody
     /// serves the procedure; it is asked again each time that `patience` has passed.
     ///
@@ -409,10 +415,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        let span = match &self.uri {
-            Ok(uri) => CallSpan::open(uri, &mut self.request.headers),
-            Err(_) => None,
-        };
+        let span = self.open_span();
         if self.request.session.caller.is_some() {
             let call = self.run_layered();
             return match span {

@@ -24,7 +24,6 @@ use super::{
 use crate::{
     error::{CallError, RemoteError, RpcError},
     id::Id,
-    telemetry::CallSpan,
     uri::Uri,
     wire::{Invocation, RESPONDER, Reply},
 };
@@ -185,10 +184,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        let span = match &self.call.uri {
-            Ok(uri) => CallSpan::open(uri, &mut self.call.request.headers),
-            Err(_) => None,
-        };
+        let span = self.call.open_span();
         match span {
             None => Box::pin(self.run()),
             Some(span) => Box::pin(span.watch(self.run())),

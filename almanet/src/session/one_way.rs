@@ -12,7 +12,6 @@ use super::{
 use crate::{
     error::{CallError, RemoteError},
     id::Id,
-    telemetry::CallSpan,
     transport::Publication,
     uri::{InvalidUri, Uri},
     wire::{ERRORS_TO, IDEMPOTENCY_KEY, Invocation},
@@ -202,10 +201,7 @@ impl IntoFuture for OneWayCall {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        let span = match &self.call.uri {
-            Ok(uri) => CallSpan::open(uri, &mut self.call.request.headers),
-            Err(_) => None,
-        };
+        let span = self.call.open_span();
         match span {
             None => Box::pin(self.run()),
             Some(span) => Box::pin(span.watch(self.run())),

@@ -1,12 +1,18 @@
 //! What becomes of the events that a consumer gets: counted in this process, for whoever asks how it does, and with the
 //! feature `metrics` for whoever collects metrics.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use almanet_nsq::TopicName;
+use tokio::time::Instant;
 
 use super::{Counter, Latencies};
 use crate::introspect::ConsumerStats;
+
+/// Each of the first attempts is timed. Then, of those that end at once, one of so many stands for all: to read the clock
+/// would cost more than all other counting.
+const ALL_TIMED: u64 = 1024;
+const ONE_OF: u64 = 16;
 
 /// What becomes of the events that a consumer gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,17 +111,19 @@ impl Consumed {
         allow(unused_variables, reason = "only metrics need it")
     )]
     pub(crate) fn count(self: &Arc<Self>, topic: Option<&Arc<TopicName>>) -> Counted {
-        self.came.increment();
         Counted {
+            number: self.came.number(),
             consumer: Some(Arc::clone(self)),
             #[cfg(feature = "metrics")]
             topic: topic.cloned(),
         }
     }
 
-    /// An attempt at an event took so long, and came to an end of its own.
-    pub(crate) fn attempted(&self, time: Duration) {
-        self.latencies.record(time);
+    /// An attempt at an event came to an end of its own.
+    pub(crate) fn attempted(&self, timing: Timing) {
+        if let Some(begun) = timing.begun {
+            self.latencies.record_several(begun.elapsed(), timing.stands_for);
+        }
     }
 
     /// The counts so far, of the consumer of `topic` on `channel`.
@@ -173,12 +181,41 @@ fn metric(topic: &TopicName, channel: &Arc<str>, answered: Answered) -> metrics:
 /// An event that is counted once, by what becomes of it; dropped before, as one that was dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
+    /// How many came before.
+    number: u64,
     consumer: Option<Arc<Consumed>>,
     #[cfg(feature = "metrics")]
     topic: Option<Arc<TopicName>>,
 }
 
+/// How long an attempt at an event takes, if that is to be known.
+#[derive(Debug)]
+pub(crate) struct Timing {
+    begun: Option<Instant>,
+    stands_for: u64,
+}
+
+impl Timing {
+    /// The attempt does not end at once, so it stands for itself.
+    pub(crate) fn waits(&mut self) {
+        self.begun.get_or_insert_with(Instant::now);
+        self.stands_for = 1;
+    }
+}
+
 impl Counted {
+    /// An attempt at it begins.
+    pub(crate) fn begin(&self) -> Timing {
+        let (timed, stands_for) = match self.number < ALL_TIMED {
+            true => (true, 1),
+            false => (self.number.is_multiple_of(ONE_OF), ONE_OF),
+        };
+        Timing {
+            begun: timed.then(Instant::now),
+            stands_for,
+        }
+    }
+
     /// This has become of it.
     pub(crate) fn answered(mut self, answered: Answered) {
         self.add(answered);
@@ -241,5 +278,26 @@ mod tests {
         );
         drop(open);
         assert_eq!(read().in_flight, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_attempts_some_are_timed_for_all_and_each_that_waits_for_itself() {
+        let meter = Consumed::on(None, "mailer".into());
+        let second = std::time::Duration::from_secs(1);
+        let all = ALL_TIMED + 100 * ONE_OF;
+        for number in 0..all {
+            let event = meter.count(None);
+            let mut timing = event.begin();
+            if number % 5 == 3 {
+                timing.waits();
+                tokio::time::advance(second).await;
+            }
+            meter.attempted(timing);
+            event.answered(Answered::Ok);
+        }
+        let recorded = meter.latencies.snapshot();
+        assert_eq!(recorded.count, all);
+        assert_eq!(recorded.quantile_us(0.79), 0);
+        assert_eq!(recorded.quantile_us(0.81), 1_000_000);
     }
 }

@@ -30,11 +30,17 @@ impl Latencies {
     }
 
     pub(crate) fn record(&self, time: Duration) {
+        self.record_several(time, 1);
+    }
+
+    /// Records a time that stands for `several`.
+    pub(crate) fn record_several(&self, time: Duration, several: u64) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         if let Some(bucket) = self.buckets.get(bucket_of(us)) {
-            bucket.fetch_add(1, Ordering::Relaxed);
+            bucket.fetch_add(several, Ordering::Relaxed);
         }
-        self.total_us.fetch_add(us, Ordering::Relaxed);
+        self.total_us
+            .fetch_add(us.wrapping_mul(several), Ordering::Relaxed);
         self.max_us.fetch_max(us, Ordering::Relaxed);
     }
 

@@ -26,7 +26,7 @@ mod opentelemetry;
 mod prometheus;
 mod span;
 
-pub(crate) use consumed::{Answered, Consumed, Counted};
+pub(crate) use consumed::{Answered, Consumed, Counted, Timing};
 pub use context::{InvalidTraceContext, TraceContext};
 pub(crate) use count::{Produced, circuit, unanswered};
 pub(crate) use counter::Counter;

@@ -105,7 +105,7 @@ impl ProducerPool {
             .map(|address| address.into().into())
             .collect();
         let members = Members::new(config.clone());
-        members.begin(addresses).await.map_err(none_usable)?;
+        members.begin(addresses).await.map_err(ConnectError::of_all)?;
         Ok(Self::new(config, members))
     }
 
@@ -142,7 +142,7 @@ impl ProducerPool {
         let current = nodes.current();
         if !current.is_empty() {
             let begun = members.begin(current.iter().cloned()).await;
-            begun.map_err(none_usable)?;
+            begun.map_err(ConnectError::of_all)?;
         }
         let pool = Self::new(config, members);
         let shared = &pool.shared;
@@ -403,14 +403,5 @@ impl fmt::Debug for ProducerPool {
             .field("duplicates", &self.duplicates)
             .field("preferred", &self.preferred)
             .finish_non_exhaustive()
-    }
-}
-
-/// One error for all addresses: the only one there is, or the list of them.
-fn none_usable(mut errors: Vec<ConnectError>) -> ConnectError {
-    match errors.len() {
-        0 => ConnectError::NoAddress,
-        1 => errors.remove(0),
-        _ => ConnectError::AllFailed(errors),
     }
 }

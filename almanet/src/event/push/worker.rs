@@ -11,8 +11,8 @@ use std::{
 
 use almanet_nsq::TopicName;
 use futures_util::{FutureExt, future::poll_immediate};
-use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     context::{self, EventContext},
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     cancellation::Cancellation,
+    drain::drain,
     event::{
         dead_letter::{Burial, Reason},
         failure::{Failure, FailureKind},
@@ -27,9 +28,10 @@ use crate::{
         retry::{EventRetry, Place},
         topics::CheckedTopics,
     },
+    panic,
     runner::Runner,
     session::Session,
-    telemetry::{self, Answered},
+    telemetry::{self, Answered, Timing},
     transport::{Delivery, Subscription},
     wire::{EventBody, Payload},
 };
@@ -73,7 +75,15 @@ impl Worker {
             runner.run(Arc::clone(&self).handle(event, Arc::clone(&abort)));
             runner.pause().await;
         }
-        self.drain(subscription, runner.into_tasks(), &abort).await;
+        let late = |events| {
+            tracing::warn!(
+                topic = %self.topics,
+                channel = %self.entrance.channel,
+                events,
+                "events are still handled after {:?}: they are dropped and requeued", self.grace,
+            );
+        };
+        drain(subscription, runner.into_tasks(), self.grace, &abort, late).await;
         tracing::info!(topic = %self.topics, channel = %self.entrance.channel, "stopped");
     }
 
@@ -95,26 +105,6 @@ impl Worker {
             // Last: waiting for it costs more than looking.
             () = stop.cancelled() => None,
         }
-    }
-
-    /// Closing requeues what was not started and waits for the answers of what runs.
-    async fn drain(&self, subscription: Subscription, running: TaskTracker, abort: &CancellationToken) {
-        let mut ended = std::pin::pin!(async {
-            subscription.close().await;
-            running.wait().await;
-        });
-        tokio::select! {
-            () = &mut ended => return,
-            () = sleep(self.grace) => {}
-        }
-        tracing::warn!(
-            topic = %self.topics,
-            channel = %self.entrance.channel,
-            events = running.len(),
-            "events are still handled after {:?}: they are dropped and requeued", self.grace,
-        );
-        abort.cancel();
-        ended.await;
     }
 
     /// Handles one event and answers its message. Where it is dropped unanswered, it is delivered again at once.
@@ -162,11 +152,13 @@ impl Worker {
                 cancellation: Cancellation::default(),
             });
             let end = context.end_on_drop();
-            let begun = Instant::now();
-            let outcome = self.attempt(context, payload, &event.delivery, &abort).await;
+            let mut timing = event.begin();
+            let outcome = self
+                .attempt(context, payload, &event.delivery, &abort, &mut timing)
+                .await;
             drop(end);
             if outcome.is_some() {
-                self.entrance.consumed.attempted(begun.elapsed());
+                self.entrance.consumed.attempted(timing);
             }
             match outcome {
                 // The service is cut off.
@@ -185,6 +177,7 @@ impl Worker {
         payload: Payload,
         delivery: &Delivery,
         abort: &CancellationToken,
+        timing: &mut Timing,
     ) -> Option<Result<(), Failure>> {
         // The handler itself may panic before there is a future.
         let running = async {
@@ -201,12 +194,15 @@ impl Worker {
         match poll_immediate(&mut running).await {
             Some(outcome) => ended(outcome),
             // Boxed, so that the events which are handled at once carry none of it.
-            None => match Box::pin(self.wait_for(running, delivery, abort)).await? {
-                Ended::Handled(outcome) => ended(outcome),
-                Ended::TooSlow(timeout) => Some(Err(Failure::retry(format_args!(
-                    "it took longer than {timeout:?}"
-                )))),
-            },
+            None => {
+                timing.waits();
+                match Box::pin(self.wait_for(running, delivery, abort)).await? {
+                    Ended::Handled(outcome) => ended(outcome),
+                    Ended::TooSlow(timeout) => Some(Err(Failure::retry(format_args!(
+                        "it took longer than {timeout:?}"
+                    )))),
+                }
+            }
         }
     }
 
@@ -288,10 +284,5 @@ impl Worker {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Failure::retry(format_args!("the handler panicked: {message}"))
+    Failure::retry(format_args!("the handler panicked: {}", panic::message(panic)))
 }

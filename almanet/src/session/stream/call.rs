@@ -16,7 +16,6 @@ use crate::{
     error::{CallError, RemoteError, RpcError},
     id::Id,
     session::{attempt::Failed, call::Call},
-    telemetry::CallSpan,
     transport::Publication,
     wire::STREAM_CREDIT,
 };
@@ -115,10 +114,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        let span = match &self.call.uri {
-            Ok(uri) => CallSpan::open(uri, &mut self.call.request.headers),
-            Err(_) => None,
-        };
+        let span = self.call.open_span();
         Box::pin(async move {
             let layered = self.call.request.session.caller.is_some();
             let reading = match layered {
