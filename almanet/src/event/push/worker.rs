@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     mem,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     thread,
@@ -188,16 +188,16 @@ impl Worker {
         payload: Payload,
         delivery: &Delivery,
     ) -> Option<Result<(), Failure>> {
-        // The handler itself may panic before there is a future.
-        let running = async {
-            let handler = async { self.handler.run(context, payload).await };
-            telemetry::consume(around, handler).await
-        };
-        let running = AssertUnwindSafe(running).catch_unwind();
-        let mut running = std::pin::pin!(running);
         let ended = |outcome: thread::Result<Result<(), Failure>>| {
             Some(outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
         };
+        // The handler itself may panic before there is a future.
+        let begin = || telemetry::consume(around, || self.handler.run(context, payload));
+        let mut running = match catch_unwind(AssertUnwindSafe(begin)) {
+            Ok(running) => AssertUnwindSafe(running).catch_unwind(),
+            Err(panic) => return ended(Err(panic)),
+        };
+        let mut running = Pin::new(&mut running);
         // Most handlers that need no waiting end here, before there is a clock to be read or a timer to be made.
         match poll_immediate(&mut running).await {
             Some(outcome) => ended(outcome),
