@@ -126,15 +126,18 @@ impl FrameDecoder {
             src.reserve(SIZE_LENGTH + size - src.len());
             return Ok(None);
         }
-        let mut frame = src.split_to(SIZE_LENGTH + size).freeze();
-        let data = frame.split_off(SIZE_LENGTH + TYPE_LENGTH);
-        let kind = frame
-            .last_chunk::<TYPE_LENGTH>()
-            .map_or(-1, |kind| i32::from_be_bytes(*kind));
+        src.advance(SIZE_LENGTH);
+        let kind = src.get_i32();
+        let length = size - TYPE_LENGTH;
         match kind {
-            RESPONSE => Ok(Some(Frame::Response(data))),
-            ERROR => Ok(Some(Frame::Error(ProtocolError::parse(&data)))),
-            MESSAGE => Message::decode(&data).map(|message| Some(Frame::Message(message))),
+            // Nearly all responses are this one, which needs no memory of its own.
+            RESPONSE if src.get(..length) == Some(OK) => {
+                src.advance(length);
+                Ok(Some(Frame::Response(Bytes::from_static(OK))))
+            }
+            RESPONSE => Ok(Some(Frame::Response(src.split_to(length).freeze()))),
+            ERROR => Ok(Some(Frame::Error(ProtocolError::parse(&src.split_to(length))))),
+            MESSAGE => Message::decode(src, length).map(|message| Some(Frame::Message(message))),
             kind => Err(FrameError::Type { kind }),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::error::FrameError;
 
@@ -74,18 +74,17 @@ impl Message {
         dst.put_slice(&self.body);
     }
 
-    /// Reads what [`encode`](Self::encode) wrote; the body shares the memory of `data`.
-    pub(crate) fn decode(data: &Bytes) -> Result<Self, FrameError> {
-        let MessageHead {
-            timestamp,
-            attempts,
-            id,
-        } = MessageHead::decode(data).ok_or(FrameError::ShortMessage { size: data.len() })?;
+    /// Takes what [`encode`](Self::encode) wrote, `length` bytes that are there, off the front of `src`; the body shares its memory.
+    pub(crate) fn decode(src: &mut BytesMut, length: usize) -> Result<Self, FrameError> {
+        let (Some(head), Some(body)) = (MessageHead::decode(src), length.checked_sub(HEADER_LENGTH)) else {
+            return Err(FrameError::ShortMessage { size: length });
+        };
+        src.advance(HEADER_LENGTH);
         Ok(Self {
-            timestamp,
-            attempts,
-            id,
-            body: data.slice(HEADER_LENGTH..),
+            timestamp: head.timestamp,
+            attempts: head.attempts,
+            id: head.id,
+            body: src.split_to(body).freeze(),
         })
     }
 

@@ -195,10 +195,10 @@ impl CommandDecoder {
             self.state = State::Line { scanned: src.len() };
             return Ok(None);
         };
-        let line = src.split_to(end);
-        src.advance(1);
-        self.parse_line(gate, line.strip_suffix(b"\r").unwrap_or(&line))
-            .map(Some)
+        let line = src.get(..end).unwrap_or_default();
+        let parsed = self.parse_line(gate, line.strip_suffix(b"\r").unwrap_or(line));
+        src.advance(end + 1);
+        parsed.map(Some)
     }
 
     fn parse_line(&self, gate: &impl Gate, line: &[u8]) -> Result<Line, ProtocolError> {

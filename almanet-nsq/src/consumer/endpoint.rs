@@ -8,7 +8,10 @@ use std::{
 
 use almanet_nsq_proto::{CLOSE_WAIT, Frame, FrameError, IdentifyResponse, Message, MessageHead, OK};
 use bytes::Bytes;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -160,11 +163,7 @@ impl Incoming for Arrivals {
                     if self.link.is_wanted() && is_spent {
                         self.give_up(delivery, now);
                     } else if self.link.is_wanted() {
-                        tokio::select! {
-                            biased;
-                            _ = self.deliveries.send(delivery) => {}
-                            () = self.link.released() => {}
-                        }
+                        self.hand_over(delivery).await;
                     }
                 }
                 Frame::Response(text) if text == CLOSE_WAIT => self.link.unsubscribed(),
@@ -213,6 +212,18 @@ impl Incoming for Arrivals {
 }
 
 impl Arrivals {
+    /// Waits for a place in the queue, where there is none at once.
+    async fn hand_over(&self, delivery: Delivery) {
+        let Err(TrySendError::Full(delivery)) = self.deliveries.try_send(delivery) else {
+            return;
+        };
+        tokio::select! {
+            biased;
+            _ = self.deliveries.send(delivery) => {}
+            () = self.link.released() => {}
+        }
+    }
+
     fn give_up(&self, delivery: Delivery, now: Instant) {
         delivery.count_as_failed();
         if let Some(delivery) = delivery.take(now) {

@@ -66,7 +66,7 @@ pub(super) struct Entrance {
 impl Entrance {
     /// The event in `delivery`; `None` when it is for another channel or not yet due, and has been answered.
     pub(super) fn admit(&self, delivery: Delivery) -> Option<Incoming> {
-        let body = EventBody::decode(&delivery.body, self.codec);
+        let body = self.read(&delivery);
         let mut attempts = u32::from(delivery.attempts);
         if let Ok(EventBody { headers, .. }) = &body
             && !headers.is_empty()
@@ -93,6 +93,11 @@ impl Entrance {
             body,
             attempts: attempts.max(1),
         })
+    }
+
+    /// What the message holds.
+    pub(super) fn read(&self, delivery: &Delivery) -> Result<EventBody, EnvelopeError> {
+        EventBody::decode(&delivery.body, self.codec)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The spans of events that go out, and of those that are handled.
 
 use almanet_nsq::TopicName;
-use futures_util::future::Either;
+use futures_util::future::{BoxFuture, Either};
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
@@ -89,13 +89,21 @@ pub(crate) fn carry_trace(headers: &mut Headers) {
 
 /// Runs the handler of an event, in its span where somebody looks or a trace came in. That is boxed, so that what nobody
 /// looks at carries none of it.
-pub(crate) fn consume(
+///
+/// `handler` begins here, unless there is a span, in which it begins.
+pub(crate) fn consume<'a, H>(
     context: &EventContext,
-    handler: impl Future<Output = Result<(), Failure>> + Send,
-) -> impl Future<Output = Result<(), Failure>> + Send {
+    handler: impl FnOnce() -> H + Send + 'a,
+) -> Either<H, BoxFuture<'a, Result<(), Failure>>>
+where
+    H: Future<Output = Result<(), Failure>> + Send,
+{
     match open(context) {
-        None => Either::Left(handler),
-        Some(span) => Either::Right(Box::pin(span.watch(handler, Failure::outcome))),
+        None => Either::Left(handler()),
+        Some(span) => {
+            let handler = async { handler().await };
+            Either::Right(Box::pin(span.watch(handler, Failure::outcome)))
+        }
     }
 }
 

@@ -158,9 +158,9 @@ impl Delivery {
 }
 
 impl From<almanet_nsq::Delivery> for Delivery {
-    fn from(delivery: almanet_nsq::Delivery) -> Self {
+    fn from(mut delivery: almanet_nsq::Delivery) -> Self {
         Self {
-            body: delivery.body().clone(),
+            body: delivery.take_body(),
             id: delivery.id(),
             timestamp: delivery.timestamp(),
             attempts: delivery.attempts(),

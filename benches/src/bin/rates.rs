@@ -1,24 +1,24 @@
 //! How fast a broker takes confirmed publishes, and how fast it gives what it has: each alone, over two brokers in turn.
 //!
-//!     cargo run --release -p almanet-benches --bin rates -- --nsqd 127.0.0.1:4150 --slices 10
-//!     cargo run --release -p almanet-benches --bin rates -- --nsqd 127.0.0.1:4150 --slices 10 --batch 200 --concurrency 4
+//!     cargo run --release -p almanet-benches --bin rates -- --nsqd 127.0.0.1:4150 --slices 12
+//!     cargo run --release -p almanet-benches --bin rates -- --nsqd 127.0.0.1:4150 --broker embedded --load 1x256
 //!
-//! Both have the same client, which is `almanet-nsq` alone. In a slice, 90,000 messages are published, each publish
-//! confirmed, and then consumed and finished; an nsqd with `--mem-queue-size=100000` keeps them in memory. A ratio is one
-//! pair of neighbouring slices; the table has their medians and quartiles.
+//! Both have the same client, which is `almanet-nsq` alone, in this process. In a slice, 90,000 messages are published,
+//! each publish confirmed, and then consumed and finished; an nsqd with `--mem-queue-size=100000` keeps them in memory. A
+//! ratio is one pair of neighbouring slices; the table has their medians and quartiles.
+//!
+//! A load says how many messages share a publish (more than one are an MPUB, as nsqd's own benchmark has 200) and how many
+//! publishes wait for their confirmation at once. Where client and brokers share the processors, messages per second say
+//! what both cost together; what the broker costs of that are the last two columns.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::{fmt, net::SocketAddr, str::FromStr, time::Instant};
 
 use almanet_benches::{
     Failure,
     alternate::Pairs,
     broker::{Reached, reach},
+    child::{self, Role},
+    usage::{cpu_time, listener},
 };
 use almanet_nsq::{ChannelName, Consumer, ConsumerConfig, Producer, ProducerConfig, TopicName};
 use bytes::Bytes;
@@ -28,71 +28,130 @@ use tokio::task::JoinSet;
 /// Messages of one slice.
 const MESSAGES: u64 = 90_000;
 
+/// The role of a broker in a process of its own.
+const BROKER: &str = "--serve";
+
 /// Compares how fast two brokers take and give messages.
 #[derive(Debug, Parser)]
 struct Args {
     /// The address of an nsqd.
     #[arg(long)]
     nsqd: String,
-    /// The other: an address, or `embedded` for a broker in this process.
-    #[arg(long, default_value = "embedded")]
+    /// The other: an address, `process` for a broker in a process of its own, or `embedded` for one in this process.
+    #[arg(long, default_value = "process")]
     broker: String,
-    /// How many pairs of slices there are.
-    #[arg(long, default_value_t = 10)]
+    /// How many pairs of slices there are for each load.
+    #[arg(long, default_value_t = 12)]
     slices: usize,
     /// The size of a message in bytes.
     #[arg(long, default_value_t = 128)]
     body: usize,
-    /// How many publishes wait for their confirmation at once.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
-    concurrency: u64,
-    /// How many messages share a publish; more than one are an MPUB, as nsqd's own benchmark has 200.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    /// The loads: messages to a publish x publishes under way.
+    #[arg(long, value_delimiter = ',', default_value = "1x64,1x256,1x1024,200x4,200x16")]
+    load: Vec<Load>,
+}
+
+/// How messages are published.
+#[derive(Debug, Clone, Copy)]
+struct Load {
     batch: u64,
+    concurrency: u64,
+}
+
+impl FromStr for Load {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse().ok().filter(|number| (1..=10_000).contains(number));
+        let parsed = text.split_once('x').and_then(|(batch, concurrency)| {
+            Some(Self {
+                batch: number(batch)?,
+                concurrency: number(concurrency)?,
+            })
+        });
+        parsed.ok_or_else(|| format!("{text:?} is not as 200x16, two numbers from 1 to 10,000"))
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.batch, self.concurrency)
+    }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
+    if std::env::args().nth(1).is_some_and(|first| first == BROKER) {
+        return child::broker().await;
+    }
     let args = Args::parse();
     let mut one = Side::start(&args.broker).await?;
     let mut other = Side::start(&args.nsqd).await?;
-    let mut pairs = Vec::with_capacity(args.slices);
-    for number in 0..=args.slices {
-        // Who goes first changes, since the first of a pair may find the machine in another state.
-        let pair = if number % 2 == 0 {
-            let first = one.slice(&args).await?;
-            (first, other.slice(&args).await?)
-        } else {
-            let first = other.slice(&args).await?;
-            (one.slice(&args).await?, first)
-        };
-        // The first pair was there to warm up.
-        if number > 0 {
-            pairs.push(pair);
-        }
-    }
     println!(
-        "| messages/s | {} | {} | ratio, median | ratio, quartiles |",
+        "| | {}, messages/s | {}, messages/s | ratio, median | ratio, quartiles | broker's CPU, us/message | other's CPU |",
         args.broker, args.nsqd
     );
-    println!("|---|---:|---:|---:|---:|");
-    let row = |name: &str, figure: fn(&Rates) -> f64| {
-        let pairs = Pairs::of(pairs.iter().map(|(one, other)| (figure(one), figure(other))));
-        let [low, ratio, high] = pairs.ratio();
-        let (one, other) = (pairs.one(), pairs.other());
-        println!("| {name} | {one:.0} | {other:.0} | {ratio:.2} | {low:.2} to {high:.2} |");
-    };
-    row("confirmed publishes", |rates| rates.published);
-    row("consumed and finished", |rates| rates.consumed);
-    one.end().await;
-    other.end().await;
-    Ok(())
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    let mut all = Vec::new();
+    for &load in &args.load {
+        let mut pairs = Vec::with_capacity(args.slices);
+        for number in 0..=args.slices {
+            // Who goes first changes, since the first of a pair may find the machine in another state.
+            let pair = if number % 2 == 0 {
+                let first = one.slice(load, args.body).await?;
+                (first, other.slice(load, args.body).await?)
+            } else {
+                let first = other.slice(load, args.body).await?;
+                (one.slice(load, args.body).await?, first)
+            };
+            // The first pair was there to warm up.
+            if number > 0 {
+                pairs.push(pair);
+            }
+        }
+        row(&format!("confirmed publishes, {load}"), &pairs, |slice| {
+            slice.published
+        });
+        all.extend(pairs);
+    }
+    row("consumed and finished", &all, |slice| slice.consumed);
+    one.end().await?;
+    other.end().await
 }
 
-/// Messages per second in one slice.
-struct Rates {
-    published: f64,
-    consumed: f64,
+fn row(name: &str, pairs: &[(Slice, Slice)], rate: fn(&Slice) -> Rate) {
+    let rates = Pairs::of(
+        pairs
+            .iter()
+            .map(|(one, other)| (rate(one).per_s, rate(other).per_s)),
+    );
+    let cpu = |of: fn(&(Slice, Slice)) -> &Slice| {
+        let total: Option<f64> = pairs.iter().map(|pair| rate(of(pair)).cpu_s).sum();
+        let us = total.map(|total| total * 1e6 / (MESSAGES as f64 * pairs.len() as f64));
+        us.map_or("-".to_owned(), |us| format!("{us:.2}"))
+    };
+    let [low, ratio, high] = rates.ratio();
+    println!(
+        "| {name} | {:.0} | {:.0} | {ratio:.2} | {low:.2} to {high:.2} | {} | {} |",
+        rates.one(),
+        rates.other(),
+        cpu(|pair| &pair.0),
+        cpu(|pair| &pair.1)
+    );
+}
+
+/// What one slice gave.
+#[derive(Debug, Clone, Copy)]
+struct Slice {
+    published: Rate,
+    consumed: Rate,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    per_s: f64,
+    /// The broker's CPU time; absent where it shares the client's process.
+    cpu_s: Option<f64>,
 }
 
 /// A producer and a consumer on one broker.
@@ -100,72 +159,125 @@ struct Side {
     topic: TopicName,
     producer: Producer,
     consumer: Consumer,
-    _broker: Reached,
+    /// The broker, where it has a process that is not this one.
+    pid: Option<u32>,
+    role: Option<Role>,
+    _broker: Option<Reached>,
 }
 
 impl Side {
     async fn start(broker: &str) -> Result<Self, Failure> {
-        let broker = reach(broker).await?;
+        let (mut role, mut reached) = (None, None);
+        let address = if broker == "process" {
+            role.insert(Role::start([BROKER]).await?).said().to_owned()
+        } else {
+            reached.insert(reach(broker).await?).address.clone()
+        };
+        let pid = match broker {
+            "embedded" => None,
+            _ => address.parse::<SocketAddr>().ok().and_then(listener),
+        };
         let unique = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
         // What is ephemeral would drop messages when 10,000 wait.
         let topic = TopicName::new(format!("bench.rates_{unique}"))?;
         let config = ConsumerConfig::default().max_in_flight(2500);
         let channel = ChannelName::new("bench")?;
         Ok(Self {
-            producer: Producer::connect(&broker.address, ProducerConfig::default()).await?,
-            consumer: Consumer::connect([&broker.address], topic.clone(), channel, config).await?,
+            producer: Producer::connect(&address, ProducerConfig::default()).await?,
+            consumer: Consumer::connect([&address], topic.clone(), channel, config).await?,
             topic,
-            _broker: broker,
+            pid,
+            role,
+            _broker: reached,
         })
     }
 
-    async fn slice(&mut self, args: &Args) -> Result<Rates, Failure> {
-        let per_second = |begun: Instant| MESSAGES as f64 / begun.elapsed().as_secs_f64();
-        let begun = Instant::now();
-        let next = Arc::new(AtomicU64::new(0));
+    async fn slice(&mut self, load: Load, size: usize) -> Result<Slice, Failure> {
+        let measuring = Measuring::begin(self.pid);
         let mut publishers = JoinSet::new();
-        for _ in 0..args.concurrency {
+        for number in 0..load.concurrency {
+            // The same number for each, one more for the first of them if that does not come out even.
+            let more = u64::from(number < MESSAGES % load.concurrency);
+            let messages = MESSAGES / load.concurrency + more;
             let publisher = (self.producer.clone(), self.topic.clone());
-            publishers.spawn(publish(publisher, (args.body, args.batch), Arc::clone(&next)));
+            publishers.spawn(publish(publisher, messages, load.batch, size));
         }
         while let Some(published) = publishers.join_next().await {
             published??;
         }
-        let published = per_second(begun);
+        let published = measuring.end();
 
-        let begun = Instant::now();
+        let measuring = Measuring::begin(self.pid);
         for _ in 0..MESSAGES {
             let delivery = self.consumer.recv().await.ok_or("the consumer has ended")?;
             delivery.finish()?;
         }
-        Ok(Rates {
+        Ok(Slice {
             published,
-            consumed: per_second(begun),
+            consumed: measuring.end(),
         })
     }
 
-    async fn end(self) {
+    async fn end(self) -> Result<(), Failure> {
         self.consumer.close().await;
         self.producer.close().await;
+        match self.role {
+            Some(role) => role.end().await,
+            None => Ok(()),
+        }
     }
 }
 
+/// Measures what becomes of [`MESSAGES`].
+struct Measuring {
+    pid: Option<u32>,
+    cpu_s: Option<f64>,
+    begun: Instant,
+}
+
+impl Measuring {
+    fn begin(pid: Option<u32>) -> Self {
+        Self {
+            pid,
+            cpu_s: cpu_s(pid),
+            begun: Instant::now(),
+        }
+    }
+
+    fn end(self) -> Rate {
+        Rate {
+            per_s: MESSAGES as f64 / self.begun.elapsed().as_secs_f64(),
+            cpu_s: cpu_s(self.pid)
+                .zip(self.cpu_s)
+                .map(|(after, before)| after - before),
+        }
+    }
+}
+
+fn cpu_s(pid: Option<u32>) -> Option<f64> {
+    pid.and_then(cpu_time).map(|time| time.as_secs_f64())
+}
+
 /// Publishes, each batch after the confirmation of the last, until there are enough.
+///
+/// The messages share one body, as in nsqd's own benchmark: making it is not the broker's.
 async fn publish(
     (producer, topic): (Producer, TopicName),
-    (size, batch): (usize, u64),
-    next: Arc<AtomicU64>,
+    mut messages: u64,
+    batch: u64,
+    size: usize,
 ) -> Result<(), Failure> {
-    let body = || Bytes::from(vec![b'x'; size]);
-    loop {
-        let left = MESSAGES.saturating_sub(next.fetch_add(batch, Ordering::Relaxed));
-        match batch.min(left) {
-            0 => return Ok(()),
-            1 => producer.publish(&topic, body()).await?,
-            count => {
-                let bodies = (0..count).map(|_| body()).collect();
+    let body = Bytes::from(vec![b'x'; size]);
+    while messages > 0 {
+        let count = batch.min(messages);
+        match count {
+            1 => producer.publish(&topic, body.clone()).await?,
+            _ => {
+                let bodies = vec![body.clone(); count as usize];
                 producer.publish_many(&topic, bodies).await?;
             }
         }
+        messages -= count;
     }
+    Ok(())
 }

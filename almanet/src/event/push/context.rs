@@ -23,13 +23,18 @@ pub struct EventContext {
     shared: Arc<Shared>,
 }
 
-pub(super) struct Shared {
+/// What the events of one consumer have in common.
+pub(super) struct Surroundings {
     pub(super) session: Session,
-    pub(super) topic: TopicName,
     pub(super) channel: ChannelName,
     /// What metrics call the channel.
     #[cfg(feature = "metrics")]
     pub(super) channel_label: Arc<str>,
+}
+
+pub(super) struct Shared {
+    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) topic: TopicName,
     pub(super) id: MessageId,
     pub(super) node: Arc<str>,
     pub(super) published: SystemTime,
@@ -44,7 +49,19 @@ pub(super) struct End(EventContext);
 
 impl Drop for End {
     fn drop(&mut self) {
+        self.over();
+    }
+}
+
+impl End {
+    /// The attempt is over.
+    pub(super) fn over(&self) {
         self.0.shared.cancellation.end();
+    }
+
+    /// The attempt that ends with this.
+    pub(super) fn context(&self) -> &EventContext {
+        &self.0
     }
 }
 
@@ -57,7 +74,7 @@ impl EventContext {
 
     /// The session that consumes, for calls and events of its own.
     pub fn session(&self) -> &Session {
-        &self.shared.session
+        &self.shared.surroundings.session
     }
 
     /// The topic that the event was published to.
@@ -67,13 +84,13 @@ impl EventContext {
 
     /// The channel that it is consumed on.
     pub fn channel(&self) -> &ChannelName {
-        &self.shared.channel
+        &self.shared.surroundings.channel
     }
 
     /// What metrics call the channel.
     #[cfg(feature = "metrics")]
     pub(crate) fn channel_label(&self) -> &Arc<str> {
-        &self.shared.channel_label
+        &self.shared.surroundings.channel_label
     }
 
     /// The broker's name for the message. It stays the same when the message is delivered again by the same node; a
@@ -130,7 +147,7 @@ impl fmt::Debug for EventContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventContext")
             .field("topic", &self.shared.topic)
-            .field("channel", &self.shared.channel)
+            .field("channel", &self.shared.surroundings.channel)
             .field("id", &self.shared.id)
             .field("headers", &self.shared.headers)
             .field("attempt", &self.shared.attempt)

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{consumer::PushConsumer, shown::ShownConsumer, worker::Worker};
+use super::{consumer::PushConsumer, context::Surroundings, shown::ShownConsumer, worker::Worker};
 use crate::{
     error::{ConsumeError, StartError},
     event::topics::{Channel, Reading, Topics},
@@ -59,10 +59,13 @@ async fn subscribe_to(
     let entrance = reading.entrance(session);
     let shown = ShownConsumer::new(&consumer, &reading, Arc::clone(&entrance.consumed));
     let worker = Worker {
-        session: session.clone(),
+        surroundings: Arc::new(Surroundings {
+            session: session.clone(),
+            channel: reading.channel.clone(),
+            #[cfg(feature = "metrics")]
+            channel_label: reading.channel_label(),
+        }),
         entrance,
-        #[cfg(feature = "metrics")]
-        channel_label: reading.channel_label(),
         topics: reading.topics,
         handler: consumer.handler,
         concurrency: consumer.concurrency,
@@ -70,6 +73,7 @@ async fn subscribe_to(
         retry: consumer.retry,
         timeout: consumer.timeout,
         grace,
+        abort: CancellationToken::new(),
     };
     Ok(Subscribed {
         shown,
@@ -80,8 +84,9 @@ async fn subscribe_to(
 
 impl Subscribed {
     /// Handles events until `stop` fires, then drains. `abort` ends what still runs.
-    pub(crate) async fn run(self, stop: CancellationToken, abort: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken, abort: CancellationToken) {
         tracing::info!(topic = %self.worker.topics, channel = %self.worker.entrance.channel, "consuming");
-        Arc::new(self.worker).run(self.subscription, stop, abort).await;
+        self.worker.abort = abort;
+        Arc::new(self.worker).run(self.subscription, stop).await;
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     any::Any,
-    panic::AssertUnwindSafe,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     thread,
@@ -10,12 +11,13 @@ use std::{
 };
 
 use almanet_nsq::TopicName;
+use bytes::Bytes;
 use futures_util::{FutureExt, future::poll_immediate};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    context::{self, EventContext},
+    context::{self, EventContext, Surroundings},
     layered::Runs,
 };
 use crate::{
@@ -30,25 +32,24 @@ use crate::{
     },
     panic,
     runner::Runner,
-    session::Session,
     telemetry::{self, Answered, Timing},
     transport::{Delivery, Subscription},
-    wire::{EventBody, Payload},
+    wire::{EventBody, Headers, Payload},
 };
 
 /// What handles the events of one consumer.
 pub(super) struct Worker {
-    pub(super) session: Session,
+    pub(super) surroundings: Arc<Surroundings>,
     pub(super) entrance: Entrance,
     pub(super) topics: CheckedTopics,
-    #[cfg(feature = "metrics")]
-    pub(super) channel_label: Arc<str>,
     pub(super) handler: Runs,
     pub(super) concurrency: usize,
     pub(super) max_attempts: u32,
     pub(super) retry: EventRetry,
     pub(super) timeout: Option<Duration>,
     pub(super) grace: Duration,
+    /// Ends what still runs.
+    pub(super) abort: CancellationToken,
 }
 
 /// How the run of a handler ended that was not cut off.
@@ -59,21 +60,13 @@ enum Ended {
 
 impl Worker {
     /// Handles what arrives until it is stopped, then drains.
-    pub(super) async fn run(
-        self: Arc<Self>,
-        mut subscription: Subscription,
-        stop: CancellationToken,
-        abort: CancellationToken,
-    ) {
+    pub(super) async fn run(self: Arc<Self>, mut subscription: Subscription, stop: CancellationToken) {
         let mut runner = Runner::limited(self.concurrency);
-        // A clone of the token itself would take a lock for each event.
-        let abort = Arc::new(abort);
         while let Some(delivery) = self.next(&runner, &mut subscription, &stop).await {
-            let Some(event) = self.entrance.admit(delivery) else {
-                continue;
-            };
-            runner.run(Arc::clone(&self).handle(event, Arc::clone(&abort)));
-            runner.pause().await;
+            if let Some(event) = self.entrance.admit(delivery) {
+                runner.run(Arc::clone(&self).handle(event));
+                runner.pause().await;
+            }
         }
         let late = |events| {
             tracing::warn!(
@@ -83,7 +76,7 @@ impl Worker {
                 "events are still handled after {:?}: they are dropped and requeued", self.grace,
             );
         };
-        drain(subscription, runner.into_tasks(), self.grace, &abort, late).await;
+        drain(subscription, runner.into_tasks(), self.grace, &self.abort, late).await;
         tracing::info!(topic = %self.topics, channel = %self.entrance.channel, "stopped");
     }
 
@@ -112,10 +105,10 @@ impl Worker {
         clippy::manual_async_fn,
         reason = "the future of an async function has room for each argument twice"
     )]
-    fn handle(self: Arc<Self>, event: Incoming, abort: Arc<CancellationToken>) -> impl Future<Output = ()> {
+    fn handle(self: Arc<Self>, mut event: Incoming) -> impl Future<Output = ()> {
         async move {
             let id = event.delivery.id;
-            let max_deferral = self.session.max_deferral();
+            let max_deferral = self.surroundings.session.max_deferral();
             let attempt = match self.retry.place(event.attempts, id, max_deferral) {
                 Place::Run(attempt) => attempt,
                 Place::Wait(rest) => return event.defer(rest.min(max_deferral)),
@@ -123,8 +116,8 @@ impl Worker {
             let Some(topic) = self.topics.of_message(event.delivery.topic.as_deref()) else {
                 return;
             };
-            let EventBody { headers, payload } = match &event.body {
-                Ok(body) => body.clone(),
+            let body = match &mut event.body {
+                Ok(body) => body,
                 Err(error) => {
                     let failure = Failure::undecodable(error);
                     return Box::pin(self.failed(event, &topic, attempt, &failure)).await;
@@ -136,13 +129,17 @@ impl Worker {
                 );
                 return Box::pin(self.failed(event, &topic, self.max_attempts, &failure)).await;
             }
+            // A clone would have its share in the memory that the bodies of one read have in common, and several threads
+            // count those shares. Where the event fails, its body is read again.
+            let nothing = EventBody::new(
+                Headers::new(),
+                Payload::from_bytes(body.payload.codec(), Bytes::new()),
+            );
+            let EventBody { headers, payload } = mem::replace(body, nothing);
             let published = SystemTime::UNIX_EPOCH.checked_add(published(&event.delivery));
             let context = EventContext::new(context::Shared {
-                session: self.session.clone(),
-                topic: topic.clone(),
-                channel: self.entrance.channel.clone(),
-                #[cfg(feature = "metrics")]
-                channel_label: Arc::clone(&self.channel_label),
+                surroundings: Arc::clone(&self.surroundings),
+                topic,
                 id,
                 node: Arc::clone(&event.delivery.node),
                 published: published.unwrap_or(SystemTime::UNIX_EPOCH),
@@ -154,9 +151,9 @@ impl Worker {
             let end = context.end_on_drop();
             let mut timing = event.begin();
             let outcome = self
-                .attempt(context, payload, &event.delivery, &abort, &mut timing)
+                .attempt(end.context(), context, payload, &event.delivery, &mut timing)
                 .await;
-            drop(end);
+            end.over();
             if outcome.is_some() {
                 self.entrance.consumed.attempted(timing);
             }
@@ -165,7 +162,10 @@ impl Worker {
                 None => {}
                 Some(Ok(())) => answered(event.finish(Answered::Ok)),
                 // Boxed, so that events that fare well carry none of it.
-                Some(Err(failure)) => Box::pin(self.failed(event, &topic, attempt, &failure)).await,
+                Some(Err(failure)) => {
+                    event.body = self.entrance.read(&event.delivery);
+                    Box::pin(self.failed(event, end.context().topic(), attempt, &failure)).await;
+                }
             }
         }
     }
@@ -173,30 +173,29 @@ impl Worker {
     /// Runs the handler, and keeps the message from being delivered to others meanwhile; `None` when it is cut off.
     async fn attempt(
         &self,
+        around: &EventContext,
         context: EventContext,
         payload: Payload,
         delivery: &Delivery,
-        abort: &CancellationToken,
         timing: &mut Timing,
     ) -> Option<Result<(), Failure>> {
-        // The handler itself may panic before there is a future.
-        let running = async {
-            let around = context.clone();
-            let handler = async { self.handler.run(context, payload).await };
-            telemetry::consume(&around, handler).await
-        };
-        let running = AssertUnwindSafe(running).catch_unwind();
-        let mut running = std::pin::pin!(running);
         let ended = |outcome: thread::Result<Result<(), Failure>>| {
             Some(outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
         };
+        // The handler itself may panic before there is a future.
+        let begin = || telemetry::consume(around, || self.handler.run(context, payload));
+        let mut running = match catch_unwind(AssertUnwindSafe(begin)) {
+            Ok(running) => AssertUnwindSafe(running).catch_unwind(),
+            Err(panic) => return ended(Err(panic)),
+        };
+        let mut running = Pin::new(&mut running);
         // Most handlers that need no waiting end here, before there is a clock to be read or a timer to be made.
         match poll_immediate(&mut running).await {
             Some(outcome) => ended(outcome),
             // Boxed, so that the events which are handled at once carry none of it.
             None => {
                 timing.waits();
-                match Box::pin(self.wait_for(running, delivery, abort)).await? {
+                match Box::pin(self.wait_for(running, delivery)).await? {
                     Ended::Handled(outcome) => ended(outcome),
                     Ended::TooSlow(timeout) => Some(Err(Failure::retry(format_args!(
                         "it took longer than {timeout:?}"
@@ -207,12 +206,7 @@ impl Worker {
     }
 
     /// Waits for a handler that takes its time; `None` when it is cut off.
-    async fn wait_for<H>(
-        &self,
-        mut running: Pin<&mut H>,
-        delivery: &Delivery,
-        abort: &CancellationToken,
-    ) -> Option<Ended>
+    async fn wait_for<H>(&self, mut running: Pin<&mut H>, delivery: &Delivery) -> Option<Ended>
     where
         H: Future<Output = thread::Result<Result<(), Failure>>>,
     {
@@ -225,7 +219,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 outcome = &mut running => return Some(Ended::Handled(outcome)),
-                () = abort.cancelled() => return None,
+                () = self.abort.cancelled() => return None,
                 () = sleep_until(wake_at) => {
                     if let (Some(ends_at), Some(timeout)) = (ends_at, self.timeout)
                         && ends_at <= Instant::now()
@@ -254,7 +248,8 @@ impl Worker {
             FailureKind::RetryAfter(delay) => delay,
             _ => self.retry.delay(attempt, event.delivery.id),
         };
-        let delay = delay.min(self.session.max_deferral());
+        let session = &self.surroundings.session;
+        let delay = delay.min(session.max_deferral());
         let (message, node) = (event.delivery.id, Arc::clone(&event.delivery.node));
         if let Some(reason) = reason {
             let burial = Burial {
@@ -264,7 +259,7 @@ impl Worker {
                 error,
                 attempts: attempt,
             };
-            match burial.publish(&self.session, &event).await {
+            match burial.publish(session, &event).await {
                 Ok(()) => {
                     tracing::warn!(%topic, %channel, event = %message, %node, %reason, attempt, error, "an event is a dead letter");
                     return answered(event.finish(Answered::DeadLetter));
