@@ -52,18 +52,13 @@ impl Onwards {
         while let Some((together, others)) = rest.split_at_checked(fitting(rest))
             && let Some(first) = together.first()
         {
-            let topic = first.topic.clone();
-            let command = match together {
-                [only] => Command::Pub {
-                    topic,
-                    body: only.body.clone(),
-                },
-                _ => Command::Mpub {
-                    topic,
-                    bodies: together.iter().map(|onward| onward.body.clone()).collect(),
-                },
-            };
-            command.encode(buffer);
+            if together.len() == 1 {
+                let (topic, body) = (first.topic.clone(), first.body.clone());
+                Command::Pub { topic, body }.encode(buffer);
+            } else {
+                let bodies = together.iter().map(|onward| &onward.body);
+                Command::encode_mpub(buffer, &first.topic, bodies);
+            }
             for onward in together {
                 Command::Fin(onward.finishes).encode(buffer);
             }
