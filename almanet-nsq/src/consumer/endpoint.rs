@@ -10,6 +10,7 @@ use almanet_nsq_proto::{CLOSE_WAIT, Frame, FrameError, IdentifyResponse, Message
 use bytes::Bytes;
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
+    task::coop,
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -215,7 +216,8 @@ impl Arrivals {
     /// Waits for a place in the queue, where there is none at once.
     async fn hand_over(&self, delivery: Delivery) {
         let Err(TrySendError::Full(delivery)) = self.deliveries.try_send(delivery) else {
-            return;
+            // Whoever takes them may begin before the last of many is there.
+            return coop::consume_budget().await;
         };
         tokio::select! {
             biased;
