@@ -24,7 +24,9 @@ pub(crate) async fn drain(
         () = &mut ended => return,
         () = sleep(grace) => {}
     }
-    late(running.len());
+    if !running.is_empty() {
+        late(running.len());
+    }
     abort.cancel();
     ended.await;
 }
