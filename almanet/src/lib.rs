@@ -71,6 +71,7 @@ mod id;
 mod introspect;
 mod macros;
 mod panic;
+mod recent;
 mod runner;
 mod service;
 mod session;

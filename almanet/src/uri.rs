@@ -1,8 +1,10 @@
 //! Names of procedures.
 
-use std::{fmt, str::FromStr};
+use std::{cell::RefCell, fmt, str::FromStr};
 
 use almanet_nsq::{InvalidName, TopicName};
+
+use crate::recent::Recent;
 
 /// What stands before a procedure's URI in the name of its topic.
 const TOPIC_PREFIX: &str = "_rpc_.";
@@ -38,9 +40,15 @@ impl Uri {
     ///
     /// [`InvalidUri`] says which segment is wrong and why.
     pub fn new(uri: impl AsRef<str>) -> Result<Self, InvalidUri> {
-        let uri = uri.as_ref();
+        thread_local! {
+            static RECENT: RefCell<Recent<Uri>> = RefCell::new(Recent::new());
+        }
+        RECENT.with_borrow_mut(|recent| recent.get_or_make(uri.as_ref(), Self::make))
+    }
+
+    fn make(uri: &str) -> Result<Self, InvalidUri> {
         validate(uri)?;
-        // Every call has one, so the name is put together where it costs no allocation.
+        // Put together where it costs no allocation.
         let mut name = [0; almanet_nsq::MAX_NAME_LENGTH];
         for (place, part) in [(0, TOPIC_PREFIX), (TOPIC_PREFIX.len(), uri)] {
             if let Some(room) = name.get_mut(place..place + part.len()) {

@@ -1,8 +1,8 @@
 //! The envelope of a call.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
-use almanet_nsq::TopicName;
+use almanet_nsq::{InvalidName, TopicName};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ use super::{
     headers::Headers,
     payload::Payload,
 };
-use crate::id::Id;
+use crate::{id::Id, recent::Recent};
 
 /// A call on its way to a procedure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Invocation {
     ) -> Result<Self, EnvelopeError> {
         let reply_topic = match reply_topic {
             "" => None,
-            name => Some(TopicName::new(name).map_err(|source| EnvelopeError::ReplyTopic {
+            name => Some(topic(name).map_err(|source| EnvelopeError::ReplyTopic {
                 call_id: id,
                 caller_id,
                 codec: payload.codec(),
@@ -151,6 +151,14 @@ impl Invocation {
             payload,
         })
     }
+}
+
+/// The topic of this name.
+fn topic(name: &str) -> Result<TopicName, InvalidName> {
+    thread_local! {
+        static RECENT: RefCell<Recent<TopicName>> = RefCell::new(Recent::new());
+    }
+    RECENT.with_borrow_mut(|recent| recent.get_or_make(name, |name| TopicName::new(name)))
 }
 
 /// The JSON envelope; the first five keys are the Python package's.
