@@ -2,7 +2,7 @@
 
 use std::{fmt, mem, sync::Arc};
 
-use super::outbox::{Failed, Failure};
+use super::publish::{Failed, Failure};
 
 /// Who is told that a message which was [posted](crate::ProducerPool::post) may not have been published.
 pub trait PostFailed: Send + Sync {

@@ -5,10 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use almanet_nsq_proto::Command;
 use bytes::BytesMut;
 
-use super::{
-    merge::Merge,
-    outbox::{Outbox, Publish},
-};
+use super::{merge::Merge, outbox::Outbox, publish::Publish};
 use crate::connection::{BATCH_BYTES, Outgoing};
 
 /// Takes publishes off the queue, merges what goes to one topic, and notes all down as waiting for their answer.

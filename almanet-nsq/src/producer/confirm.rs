@@ -5,7 +5,10 @@ use std::sync::Arc;
 use almanet_nsq_proto::{ErrorCode, Frame, OK, ProtocolError};
 use tracing::warn;
 
-use super::outbox::{Failure, Outbox, Publish};
+use super::{
+    outbox::Outbox,
+    publish::{Failure, Publish},
+};
 use crate::connection::{Incoming, Lost};
 
 /// For how many confirmed publishes there is always room.

@@ -9,116 +9,21 @@ use std::{
     },
 };
 
-use almanet_nsq_proto::{Command, ProtocolError};
 use tokio::{
     sync::{Notify, Semaphore, SemaphorePermit, oneshot},
     time::Instant,
 };
 
-use super::{alarm::Alarm, content::Content, receipt::Receipt};
+use super::{
+    alarm::Alarm,
+    content::Content,
+    publish::{Answer, Failure, Publish},
+    receipt::Receipt,
+};
 use crate::connection::{Ended, Lost, Pending};
 
 /// A queue that has grown beyond this many publishes gives its memory back when it was emptied.
 const KEPT_CAPACITY: usize = 4096;
-
-/// One publish, wherever it is.
-#[derive(Debug)]
-pub(super) struct Publish {
-    /// Counts up in the order in which publishes were queued.
-    ticket: u64,
-    pub(super) command: Command,
-    /// The bytes of its messages.
-    size: usize,
-    pub(super) deadline: Instant,
-    /// Whether it was refused together with others, and now travels by itself.
-    pub(super) is_alone: bool,
-    answer: Answer,
-    /// The room that it takes, which whoever takes it out of the outbox [gives back](Outbox::settle).
-    room: usize,
-}
-
-/// Whom the outcome of a publish is for.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// Who waits for it, and has what was published.
-    Waits(oneshot::Sender<Outcome>),
-    /// Who waits for it, and has not.
-    Settles(oneshot::Sender<Outcome>),
-    /// Who does not wait for it.
-    Posted(Alarm),
-}
-
-impl Answer {
-    fn is_closed(&self) -> bool {
-        match self {
-            Self::Waits(sender) | Self::Settles(sender) => sender.is_closed(),
-            // Nobody knows, and what is posted once too often is not waited for.
-            Self::Posted(_) => false,
-        }
-    }
-}
-
-impl Publish {
-    fn settle(self, outcome: Result<(), Failure>) {
-        let Self {
-            command,
-            size,
-            deadline,
-            answer,
-            ..
-        } = self;
-        let failed = |failure| {
-            Box::new(Failed {
-                failure,
-                content: Some((Content { command, size }, deadline)),
-            })
-        };
-        // The publisher may have gone away.
-        let _ = match (answer, outcome) {
-            (Answer::Waits(sender), outcome) => sender.send(outcome.map_err(Failure::alone)),
-            (Answer::Settles(sender), outcome) => sender.send(outcome.map_err(failed)),
-            (Answer::Posted(alarm), Ok(())) => {
-                alarm.defuse();
-                return;
-            }
-            (Answer::Posted(alarm), Err(failure)) => {
-                alarm.ring(failed(failure));
-                return;
-            }
-        };
-    }
-}
-
-/// Why a publish failed.
-#[derive(Debug)]
-pub(super) enum Failure {
-    Refused(ProtocolError),
-    Unconfirmed(Arc<str>),
-    NotSent,
-    /// The producer takes nothing any more.
-    Closed,
-}
-
-/// What a publisher gets that failed.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) failure: Failure,
-    /// What it published, and until when that was to be done, where it has kept nothing.
-    pub(super) content: Option<(Content, Instant)>,
-}
-
-/// What has become of a publish.
-pub(super) type Outcome = Result<(), Box<Failed>>;
-
-impl Failure {
-    /// Of a publisher that has kept what it published, or of which nobody knows that.
-    pub(super) fn alone(self) -> Box<Failed> {
-        Box::new(Failed {
-            failure: self,
-            content: None,
-        })
-    }
-}
 
 /// All publishes of a producer that are not answered yet. It outlives connections.
 ///
@@ -405,7 +310,7 @@ impl Outbox {
 mod tests {
     use std::time::Duration;
 
-    use almanet_nsq_proto::{ErrorCode, TopicName};
+    use almanet_nsq_proto::{Command, ErrorCode, ProtocolError, TopicName};
     use bytes::Bytes;
 
     use super::*;

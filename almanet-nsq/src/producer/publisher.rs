@@ -23,7 +23,8 @@ use super::{
     content::Content,
     deadline::{Term, expire, no_answer},
     endpoint::ProducerEndpoint,
-    outbox::{Failure, Outbox},
+    outbox::Outbox,
+    publish::Failure,
 };
 use crate::{
     config::ProducerConfig,

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::outbox::{Failure, Outbox, Outcome};
+use super::{
+    outbox::Outbox,
+    publish::{Failure, Outcome},
+};
 
 /// Waits for what becomes of a publish. Dropped before that, it takes the publish back if it still can.
 #[derive(Debug)]

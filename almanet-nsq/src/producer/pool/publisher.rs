@@ -12,25 +12,19 @@ use std::{
 
 use almanet_nsq_proto::TopicName;
 use bytes::Bytes;
-use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     config::{Duplicates, ProducerPoolConfig},
     follow::follow,
     members::{Members, PoolNode},
-    post::Posted,
     publishing::Publishing,
 };
 use crate::{
     config::ConnectionConfig,
     error::{ConnectError, PublishError},
     lookup::Nodes,
-    producer::{
-        alarm::{Alarm, FailedPost, PostFailed},
-        content::Content,
-        deadline::Term,
-    },
+    producer::{content::Content, deadline::Term},
 };
 
 /// Publishes to several brokers, each publish to one of them. Cheap to clone; clones share the connections.
@@ -62,17 +56,17 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct ProducerPool {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     duplicates: Duplicates,
-    preferred: Option<Arc<str>>,
+    pub(super) preferred: Option<Arc<str>>,
 }
 
-struct Shared {
-    config: ProducerPoolConfig,
-    members: Arc<Members>,
+pub(super) struct Shared {
+    pub(super) config: ProducerPoolConfig,
+    pub(super) members: Arc<Members>,
     /// Publishes that are under way.
-    publishes: TaskTracker,
-    is_closing: AtomicBool,
+    pub(super) publishes: TaskTracker,
+    pub(super) is_closing: AtomicBool,
     /// What takes nodes up and lets go of them, where they are discovered.
     following: TaskTracker,
     stop: CancellationToken,
@@ -253,101 +247,6 @@ impl ProducerPool {
         self.submit(topic, &content).await.map(drop)
     }
 
-    /// Queues one message at once if a node can take it soon, and does not wait for the confirmation: for a publisher that hears
-    /// otherwise that the message has arrived, as a caller does by the answer.
-    ///
-    /// If it fails after all, `told` is called with `key`; [`settle`](Self::settle) does then what can be done, as sending it
-    /// through another node, where the pool's [`Duplicates`] count.
-    ///
-    /// ```no_run
-    /// # use std::sync::Arc;
-    /// use almanet_nsq::{PostFailed, ProducerPool, PublishError, TopicName};
-    /// use bytes::Bytes;
-    ///
-    /// # async fn answered() -> bool { true }
-    /// # async fn example(pool: &ProducerPool, told: Arc<dyn PostFailed>) -> Result<(), Box<dyn std::error::Error>> {
-    /// let (topic, question) = (TopicName::new("questions")?, Bytes::from_static(b"who is there?"));
-    /// match pool.post(&topic, question, &told, [7; 16]) {
-    ///     Ok(posted) if answered().await => posted.arrived(),
-    ///     Ok(posted) => pool.settle(posted, None).await.map(drop)?,
-    ///     Err(question) => pool.publish(&topic, question).await?,
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The message itself, with nothing done, when it would have to wait, or is no message that can be published:
-    /// [`publish`](Self::publish) it.
-    pub fn post(
-        &self,
-        topic: &TopicName,
-        body: Bytes,
-        told: &Arc<dyn PostFailed>,
-        key: [u8; 16],
-    ) -> Result<Posted, Bytes> {
-        let shared = &*self.shared;
-        if shared.is_closing.load(Ordering::SeqCst) || Content::check(topic, &body, self.limits()).is_err() {
-            return Err(body);
-        }
-        let deadline = Instant::now() + shared.config.producer.publish_timeout;
-        Posted::queue(
-            &shared.members,
-            self.preferred.as_deref(),
-            topic,
-            body,
-            deadline,
-            || Alarm::new(Arc::clone(told), key),
-        )
-    }
-
-    /// Finds out what has become of what was [posted](Self::post), and publishes it elsewhere where that may be. Returns the node
-    /// that took it.
-    ///
-    /// `failed` is what its publisher was [told](PostFailed), if it was; if not, this waits for the outcome.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`publish`](Self::publish).
-    pub async fn settle(&self, posted: Posted, failed: Option<FailedPost>) -> Result<Arc<str>, PublishError> {
-        let shared = &*self.shared;
-        let _under_way = shared.publishes.token();
-        let outcome = match failed {
-            Some(FailedPost(failed)) => Err(failed),
-            None => posted.outcome().await,
-        };
-        let node = posted.over();
-        let Err(failed) = outcome else {
-            shared.members.note(&node, &Ok(()));
-            return Ok(Arc::clone(node.producer.node()));
-        };
-        let Some((content, deadline)) = &failed.content else {
-            return Err(PublishError::Closed);
-        };
-        let Some((topic, _)) = content.message() else {
-            return Err(PublishError::Closed);
-        };
-        let begun = deadline.checked_sub(shared.config.producer.publish_timeout);
-        let term = Term {
-            begun: begun.unwrap_or(*deadline),
-            deadline: *deadline,
-            is_whole: false,
-        };
-        let mut publishing = self.publishing(topic, term);
-        let error = node.producer.error(failed.failure, topic, term.begun);
-        shared.members.failed(&node, &error);
-        if !publishing.may_go_on(&error) {
-            return Err(error);
-        }
-        publishing.remember(&node, error);
-        publishing.run(content).await
-    }
-
     /// Takes no further publishes, waits until each that is under way is confirmed or has failed, and closes the
     /// connections. For all clones.
     ///
@@ -382,7 +281,7 @@ impl ProducerPool {
         self.publishing(topic, term).run(content).await
     }
 
-    fn publishing<'a>(&'a self, topic: &'a TopicName, term: Term) -> Publishing<'a> {
+    pub(super) fn publishing<'a>(&'a self, topic: &'a TopicName, term: Term) -> Publishing<'a> {
         let shared = &*self.shared;
         Publishing {
             members: &shared.members,
