@@ -86,7 +86,7 @@ pub use almanet_nsq_proto::{
 pub use compression::{Compression, DeflateLevel};
 pub use config::{ConnectionConfig, ProducerConfig, Window};
 pub use connection::{ConnectionChange, ConnectionEvent, ConnectionRole};
-pub use consumer::{Consumer, ConsumerConfig, Delivery, SampleRate};
+pub use consumer::{Consumer, ConsumerConfig, Delivery, Expected, SampleRate};
 pub use error::{AnswerError, ConnectError, Feature, PublishError};
 pub use lookup::{Lookup, LookupConfig, LookupError, Nodes, TopicList};
 pub use producer::{

@@ -4,6 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     delivery::Delivery,
+    expected::Expected,
     give_up::{GiveUp, Hook},
     sample_rate::SampleRate,
 };
@@ -22,6 +23,7 @@ pub struct ConsumerConfig {
     pub(super) low_rdy_timeout: Duration,
     pub(super) give_up: GiveUp,
     pub(super) auto_touch: Option<Duration>,
+    pub(super) expected: Option<Expected>,
 }
 
 impl Default for ConsumerConfig {
@@ -37,6 +39,7 @@ impl Default for ConsumerConfig {
             low_rdy_timeout: Duration::from_secs(1),
             give_up: GiveUp::default(),
             auto_touch: None,
+            expected: None,
         }
     }
 }
@@ -66,6 +69,16 @@ impl ConsumerConfig {
     #[must_use]
     pub fn window(mut self, window: Window) -> Self {
         self.window = window;
+        self
+    }
+
+    /// How many messages are still to come, as far as somebody knows; unset by default.
+    ///
+    /// [`Window::Adaptive`] has the broker hold messages back until they are all there, if they are few and turn out to come
+    /// together. Any other window takes no notice.
+    #[must_use]
+    pub fn expected(mut self, expected: Expected) -> Self {
+        self.expected = Some(expected);
         self
     }
 

@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
+    burst::{Batch, Bursts},
     delivery::Delivery,
+    expected::Expected,
     flow::Flow,
     give_up::LastResort,
     held::Held,
@@ -46,6 +48,8 @@ pub(super) struct ConsumerEndpoint {
     pub(super) config: ConnectionConfig,
     pub(super) purpose: Purpose,
     pub(super) window: Window,
+    /// How many messages are still to come, as far as somebody knows.
+    pub(super) expected: Option<Expected>,
     pub(super) ready: Arc<Ready>,
     pub(super) deliveries: mpsc::Sender<Delivery>,
     /// For how long deliveries are touched.
@@ -84,6 +88,7 @@ impl Endpoint for ConsumerEndpoint {
             link: Arc::clone(&link),
             deliveries: self.deliveries.clone(),
             last_resort: self.last_resort.clone(),
+            bursts: Bursts::default(),
         };
         (Answers::new(link), arrivals)
     }
@@ -107,7 +112,10 @@ impl ConsumerEndpoint {
             Window::Adaptive if granted.flushes_when_idle => {
                 (Some(AdaptiveWindow::unbuffered(Instant::now())), max_ready)
             }
-            Window::Adaptive => (Some(AdaptiveWindow::new(Instant::now())), max_ready),
+            Window::Adaptive => {
+                let window = AdaptiveWindow::new(Instant::now(), self.expected.clone());
+                (Some(window), max_ready)
+            }
             Window::Fixed(count) => (None, max_ready.min(count.max(1))),
             Window::Unbuffered => (None, max_ready),
         };
@@ -148,6 +156,7 @@ struct Arrivals {
     link: Arc<Link>,
     deliveries: mpsc::Sender<Delivery>,
     last_resort: LastResort,
+    bursts: Bursts,
 }
 
 impl Incoming for Arrivals {
@@ -198,7 +207,7 @@ impl Incoming for Arrivals {
             body: Bytes::new(),
         };
         let (now, round) = (Instant::now(), self.link.outcomes.round());
-        self.link.received(now, 1, None);
+        self.link.received(now, &Batch::new(1, None));
         let delivery = Delivery::new(message, Arc::clone(&self.link), now, round).skipped(size);
         if self.last_resort.is_due(attempts) {
             self.give_up(delivery, now);
@@ -234,11 +243,12 @@ impl Arrivals {
     }
 
     /// Counts the messages before the first of them is handed out.
-    fn count(&self, frames: &[Frame], now: Instant) {
+    fn count(&mut self, frames: &[Frame], now: Instant) {
         let messages = frames.iter().filter_map(|frame| match frame {
             Frame::Message(message) => Some(message),
             Frame::Response(_) | Frame::Error(_) => None,
         });
+        let timestamps = messages.clone().map(|message| message.timestamp);
         let (count, youngest) = messages.fold((0, None), |(count, youngest), message| {
             // What is delivered again has waited for its consumer, not for its place in a write.
             let timestamp = (message.attempts <= 1).then_some(message.timestamp);
@@ -246,7 +256,9 @@ impl Arrivals {
         });
         if count > 0 {
             let age = youngest.map(|timestamp| unix_nanos().saturating_sub(timestamp));
-            self.link.received(now, count, age);
+            let mut batch = Batch::new(count, age);
+            self.bursts.note(&mut batch, timestamps);
+            self.link.received(now, &batch);
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
+    burst::Batch,
     flow::{Flow, Untaken},
     held::Held,
     onward::Onwards,
@@ -145,11 +146,11 @@ impl Link {
         self.wake(outbox);
     }
 
-    /// Counts messages that came in at `now`; the youngest was `age` nanoseconds old, if that says anything.
+    /// Counts messages that came in at `now`.
     ///
     /// The broker is told nothing before [`flush`](Self::flush).
-    pub(super) fn received(&self, now: Instant, count: usize, age: Option<i64>) {
-        self.outbox().flow.received(now, count, age);
+    pub(super) fn received(&self, now: Instant, batch: &Batch) {
+        self.outbox().flow.received(now, batch);
     }
 
     /// Has the broker told what it should know by now.

@@ -5,13 +5,17 @@
 //!
 //! How many messages a broker may have out is decided step by step: [`outcomes`] gathers how messages fared, [`backoff`]
 //! says whether any are asked for, [`ready`] gives each connection its share, or its turn by [`turns`], [`pace`] measures
-//! what comes in, [`window`] finds how many the broker may send ahead of the answers, [`prompt`] whether these come at
-//! once, and [`flow`] makes the RDY of it that the broker is told.
+//! what comes in and [`burst`] sees what was published together, [`window`] finds how many the broker may send ahead of the
+//! answers, by [`exact`] where it is known how many are to come ([`expected`]), [`prompt`] whether answers come at once, and [`flow`] makes the
+//! RDY of it that the broker is told.
 
 mod backoff;
+mod burst;
 mod config;
 mod delivery;
 mod endpoint;
+mod exact;
+mod expected;
 mod flow;
 mod follow;
 mod give_up;
@@ -32,5 +36,6 @@ mod window;
 
 pub use config::ConsumerConfig;
 pub use delivery::Delivery;
+pub use expected::Expected;
 pub use sample_rate::SampleRate;
 pub use subscriber::Consumer;

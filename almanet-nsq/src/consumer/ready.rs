@@ -184,6 +184,7 @@ mod tests {
     use tokio::{task::yield_now, time::advance};
 
     use super::*;
+    use crate::consumer::burst::Batch;
     use crate::{
         connection::Outgoing,
         consumer::{backoff::Fate, flow::Flow, link::Answers, window::AdaptiveWindow},
@@ -266,7 +267,7 @@ mod tests {
     async fn with_messages_flowing_no_window_goes_beyond_its_broker_or_all_together_beyond_the_limit() {
         const MAX_IN_FLIGHT: usize = 30;
         const MAX_READY: [usize; 3] = [7, 7, 2500];
-        let window = || Some(AdaptiveWindow::new(Instant::now()));
+        let window = || Some(AdaptiveWindow::new(Instant::now(), None));
         let mut fleet = Fleet::of(MAX_IN_FLIGHT, &MAX_READY, window);
         let fin = Command::Fin(almanet_nsq_proto::MessageId::from_number(1));
         let mut in_flight = [0; 3];
@@ -285,7 +286,8 @@ mod tests {
                 // Each broker has more than it may send, and what it has queued for a while.
                 let count = (*ready as usize).saturating_sub(*in_flight);
                 if count > 0 {
-                    link.received(now, count, Some(1_000_000 * i64::from(step > 0)));
+                    let age = Some(1_000_000 * i64::from(step > 0));
+                    link.received(now, &Batch::new(count, age));
                     for _ in 0..count {
                         link.left(now, Duration::ZERO);
                     }
@@ -329,7 +331,7 @@ mod tests {
         let mut fleet = Fleet::new(1, 2);
         let first = fleet.after(Duration::ZERO).await;
         let busy = Arc::clone(&fleet.brokers[usize::from(first[0] == 0)].0);
-        busy.received(Instant::now(), 1, None);
+        busy.received(Instant::now(), &Batch::new(1, None));
         for _ in 0..3 {
             assert_eq!(fleet.after(2 * SECOND).await, [0, 0]);
         }

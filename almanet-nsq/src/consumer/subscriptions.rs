@@ -88,6 +88,7 @@ impl Subscriptions {
                 is_unbuffered: self.config.window == Window::Unbuffered,
             },
             window: self.config.window,
+            expected: self.config.expected.clone(),
             ready: Arc::clone(&self.ready),
             deliveries: deliveries.clone(),
             auto_touch: self.config.auto_touch,

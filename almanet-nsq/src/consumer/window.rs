@@ -9,7 +9,12 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use tokio::time::Instant;
 
-use super::pace::{Delays, Rate};
+use super::{
+    burst::Batch,
+    exact::Exact,
+    expected::Expected,
+    pace::{Delays, Rate},
+};
 
 /// Messages that queue longer than this are worth a wider window.
 const LONG_DELAY: Duration = Duration::from_micros(400);
@@ -40,6 +45,9 @@ const PROOF: u32 = 16;
 /// After a window that was too wide, no wider one than has proved good is tried for so long: at first, and at most,
 /// which keeps what trying costs (up to two milliseconds) to a few hundredths of the time.
 const HOLD_OFF: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(64);
+
+/// How many times messages may come together before one takes it that they never will in step.
+const PATIENCE: usize = 8;
 
 /// Of messages in a row that each come alone, so many get room for another at once, to see whether another comes,
 const TRIED: u32 = 4;
@@ -79,10 +87,23 @@ pub(super) struct AdaptiveWindow {
     hold_off: Duration,
     /// Messages in a row that came while none was in flight, and did not queue.
     alone: u32,
+    exact: Exact,
+}
+
+/// What a batch of messages comes upon.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    /// With it, the broker has used up its window.
+    pub(super) is_full: bool,
+    /// It is one message, and none was in flight.
+    pub(super) is_alone: bool,
+    /// Messages are answered as soon as they come.
+    pub(super) is_prompt: bool,
 }
 
 impl AdaptiveWindow {
-    pub(super) fn new(now: Instant) -> Self {
+    /// The window of a broker that holds messages back; for `expected` see [`Exact`].
+    pub(super) fn new(now: Instant, expected: Option<Expected>) -> Self {
         Self {
             width: 1,
             is_buffered: true,
@@ -100,6 +121,7 @@ impl AdaptiveWindow {
             not_before: now,
             hold_off: *HOLD_OFF.start(),
             alone: 0,
+            exact: Exact::new(now, expected),
         }
     }
 
@@ -108,7 +130,7 @@ impl AdaptiveWindow {
         Self {
             width: FIRST_UNBUFFERED,
             is_buffered: false,
-            ..Self::new(now)
+            ..Self::new(now, None)
         }
     }
 
@@ -117,17 +139,14 @@ impl AdaptiveWindow {
         self.width
     }
 
-    /// `count` messages came. The youngest was `age` nanoseconds old, by the broker's clock when it was published and
-    /// by ours now; `None` where its age says nothing. `is_full` tells whether the broker has used up its window,
-    /// `is_alone` whether it was one message while none was in flight.
-    pub(super) fn received(
-        &mut self,
-        now: Instant,
-        count: usize,
-        age: Option<i64>,
-        is_full: bool,
-        is_alone: bool,
-    ) {
+    /// Counts messages that came.
+    pub(super) fn received(&mut self, now: Instant, batch: &Batch, circumstances: Circumstances) {
+        let Batch { count, age, .. } = *batch;
+        let Circumstances {
+            is_full,
+            is_alone,
+            is_prompt,
+        } = circumstances;
         // What waits for the user gains nothing by coming sooner.
         let is_full = is_full && !self.is_slow;
         if !self.is_buffered {
@@ -147,12 +166,27 @@ impl AdaptiveWindow {
         if delay.is_none_or(|delay| delay >= SHORT_DELAY) {
             self.alone = 0;
         }
+        let mut gave_up = self.gave_up.take();
+        if self.exact.is_known() && gave_up.take().is_some() {
+            self.exact
+                .interrupted(now, delay.is_some_and(|delay| delay >= QUIET));
+        }
+        if self.width <= Exact::widest()
+            && let Some(width) = self.exact.received(now, batch, is_full, is_prompt)
+        {
+            self.width = width;
+            self.streak = 0;
+            return;
+        }
+        let hope = is_prompt.then(|| self.exact.hope(batch)).flatten();
         // As many messages wait as come within the time that one waits (Little's law): here one, half of the time.
         let is_crowded = self.rate.within(2 * self.delays.mean()) >= 1;
         let is_certain = is_crowded || self.alone == 0;
         let free = self.rate.within(FREE);
-        match (self.gave_up.take(), delay) {
-            (Some(width), Some(delay)) if delay >= QUIET => self.too_wide(now, width),
+        match (gave_up, delay) {
+            (Some(width), Some(delay)) if delay >= QUIET => self.too_wide(now, width, hope.is_some()),
+            // They may be about to fall into step, and any other window would disturb that.
+            _ if is_full && hope.is_some_and(|hope| self.is_patient(hope)) => self.streak += 1,
             // A queue that is always there delays all messages alike, and that shows in no age. So messages that come
             // fast and alone are tried with a wider window too, but not as soon.
             _ if is_full && self.width < free => self.too_narrow(now, is_certain),
@@ -188,13 +222,19 @@ impl AdaptiveWindow {
         }
     }
 
+    /// Whether a window waits before it grows, for `hope` messages to come together again and again.
+    fn is_patient(&self, hope: usize) -> bool {
+        self.width <= NARROW && (self.streak as usize) < PATIENCE * hope
+    }
+
     /// The broker held messages back because there were too few of them for a window of this width.
-    fn too_wide(&mut self, now: Instant, width: usize) {
+    fn too_wide(&mut self, now: Instant, width: usize, has_hope: bool) {
         self.not_before = now + self.hold_off;
         if width > self.proved {
             self.hold_off = (self.hold_off * 4).min(*HOLD_OFF.end());
         }
-        self.proved = (width / 2).max(1);
+        // Who finds into step goes on from there; and who does not must not disturb the others by each window between.
+        self.proved = if has_hope { 1 } else { (width / 2).max(1) };
         self.width = self.proved;
         self.streak = 0;
     }
@@ -247,7 +287,12 @@ impl AdaptiveWindow {
 
     /// Whether it is so narrow that one message more or less in it decides whether the load fills it.
     pub(super) fn is_narrow(&self) -> bool {
-        self.is_buffered && self.width <= NARROW
+        self.is_buffered && (self.width <= NARROW || self.is_exact())
+    }
+
+    /// Whether it is for exactly as many messages as come together.
+    pub(super) fn is_exact(&self) -> bool {
+        self.exact.is_known()
     }
 
     /// The broker, which had used up its window, may send again.

@@ -209,6 +209,7 @@ async fn subscribe(
         message_timeout: Some(MESSAGE_TIMEOUT),
         // What still runs after the grace is dropped, and closing waits for those answers too.
         close_timeout: grace.saturating_add(Duration::from_secs(2)),
+        ..SubscribeOptions::default()
     };
     session
         .transport()

@@ -37,6 +37,7 @@ impl Inbox {
         let channel = ChannelName::new("almanet#ephemeral")?;
         let options = SubscribeOptions {
             max_in_flight: MAX_IN_FLIGHT,
+            expected: Some(session.pending.expected()),
             ..SubscribeOptions::default()
         };
         let subscription = session.transport.subscribe(&topic, &channel, options).await?;

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use almanet_nsq::Expected;
 use foldhash::fast::RandomState;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
@@ -35,6 +36,8 @@ struct Calls {
     /// By names that this session has made up at random, so that no hash has to guard against chosen ones.
     waiting: HashMap<Id, Waiting, RandomState>,
     closed: bool,
+    /// How many of them wait.
+    expected: Expected,
 }
 
 /// Instances, and the node that each was heard of through.
@@ -85,6 +88,11 @@ impl PendingCalls {
         }
     }
 
+    /// How many calls wait, at any time from here on.
+    pub(super) fn expected(&self) -> Expected {
+        self.lock().expected.clone()
+    }
+
     /// Has cancels sent by `outbox` from here on.
     pub(super) fn send_cancels_by(&self, outbox: Outbox) {
         // Set once: a session listens once.
@@ -103,6 +111,7 @@ impl PendingCalls {
             return None;
         }
         calls.waiting.insert(id, waiting);
+        calls.expected.set(calls.waiting.len());
         Some(PendingCall {
             id,
             calls: self,
@@ -143,6 +152,7 @@ impl PendingCalls {
         let waiting = {
             let mut calls = self.lock();
             calls.closed = true;
+            calls.expected.set(0);
             mem::take(&mut calls.waiting)
         };
         for (id, waiting) in waiting {
@@ -186,6 +196,7 @@ impl Calls {
     /// Takes a call out.
     fn take(&mut self, id: Id) -> Option<Waiting> {
         let waiting = self.waiting.remove(&id);
+        self.expected.set(self.waiting.len());
         // A burst of calls shall not keep its memory for ever.
         if self.waiting.len() * 4 < self.waiting.capacity() && self.waiting.capacity() > 4096 {
             self.waiting.shrink_to(1024);
@@ -279,6 +290,23 @@ mod tests {
         assert!(calls.complete(reply(first)));
         assert_eq!(replied(&mut waiting).await, Some(reply(first)));
         assert!(!calls.complete(reply(first)), "a duplicate is nobody's");
+    }
+
+    #[tokio::test]
+    async fn as_many_replies_are_expected_as_calls_wait() {
+        let calls = calls();
+        let expected = calls.expected();
+        let count = |count: usize| assert_eq!(expected.get(), count);
+        count(0);
+        let ids = [Id::random(), Id::random(), Id::random()];
+        let mut waiting: Vec<_> = ids.iter().map(|id| calls.enter(*id).unwrap()).collect();
+        count(3);
+        assert!(calls.complete(reply(ids[0])));
+        count(2);
+        drop(waiting.pop());
+        count(1);
+        calls.close();
+        count(0);
     }
 
     #[tokio::test]

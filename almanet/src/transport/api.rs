@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use almanet_nsq::{ChannelName, Duplicates, FailedPost, PostFailed, Posted, PublishError, TopicName};
+use almanet_nsq::{
+    ChannelName, Duplicates, Expected, FailedPost, PostFailed, Posted, PublishError, TopicName,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -208,15 +210,19 @@ pub struct SubscribeOptions {
     pub message_timeout: Option<Duration>,
     /// How long closing waits for messages that are still out.
     pub close_timeout: Duration,
+    /// How many messages are still to come, where the subscriber knows. It is a hint, of which a transport may take no notice: one
+    /// that gathers messages need not gather for longer.
+    pub expected: Option<Expected>,
 }
 
 impl Default for SubscribeOptions {
-    /// 256 messages in flight, the broker's message timeout, 30 seconds to close.
+    /// 256 messages in flight, the broker's message timeout, 30 seconds to close, nothing known of what is to come.
     fn default() -> Self {
         Self {
             max_in_flight: 256,
             message_timeout: None,
             close_timeout: Duration::from_secs(30),
+            expected: None,
         }
     }
 }

@@ -8,8 +8,8 @@ mod nsq;
 
 pub use almanet_nsq::{
     AnswerError, ChannelName, Compression, ConnectionChange, ConnectionConfig, ConnectionEvent,
-    ConnectionRole, DeflateLevel, Duplicates, FailedPost, InvalidName, LookupConfig, MessageId, PostFailed,
-    Posted, PublishError, TopicName, Window,
+    ConnectionRole, DeflateLevel, Duplicates, Expected, FailedPost, InvalidName, LookupConfig, MessageId,
+    PostFailed, Posted, PublishError, TopicName, Window,
 };
 #[cfg(feature = "tls")]
 pub use almanet_nsq::{Tls, TlsBuilder, TlsError};

@@ -269,6 +269,9 @@ impl Transport for NsqTransport {
         if let Some(timeout) = options.message_timeout {
             config = config.msg_timeout(timeout);
         }
+        if let Some(expected) = options.expected {
+            config = config.expected(expected);
+        }
         let nodes = self.nodes().clone();
         let (topic, channel) = (topic.clone(), channel.clone());
         let consumer = match nodes {

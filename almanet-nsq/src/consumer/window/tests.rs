@@ -2,6 +2,12 @@ use super::*;
 
 const MICRO: Duration = Duration::from_micros(1);
 
+const FULL: Circumstances = Circumstances {
+    is_full: true,
+    is_alone: false,
+    is_prompt: false,
+};
+
 /// A window at some time, and a broker whose clock is an hour ahead.
 struct Load {
     window: AdaptiveWindow,
@@ -12,7 +18,7 @@ impl Load {
     fn new() -> Self {
         let now = Instant::now();
         let mut load = Self {
-            window: AdaptiveWindow::new(now),
+            window: AdaptiveWindow::new(now, None),
             now,
         };
         load.one(100 * MICRO, Duration::ZERO);
@@ -22,8 +28,13 @@ impl Load {
     fn received(&mut self, count: usize, after: Duration, delay: Duration, is_full: bool, is_alone: bool) {
         self.now += after;
         let age = i64::try_from(delay.as_nanos()).unwrap() - 3_600_000_000_000;
-        self.window
-            .received(self.now, count, Some(age), is_full, is_alone);
+        let circumstances = Circumstances {
+            is_full,
+            is_alone,
+            is_prompt: false,
+        };
+        let batch = Batch::new(count, Some(age));
+        self.window.received(self.now, &batch, circumstances);
     }
 
     /// One message, while none is in flight.
@@ -203,7 +214,7 @@ fn a_backlog_widens_it_although_its_messages_get_younger_and_younger() {
 fn only_a_full_window_and_a_known_age_count() {
     let mut load = Load::wide(8);
     load.received(3, QUIET, 2 * LONG_DELAY, false, false);
-    load.window.received(load.now, 8, None, true, false);
+    load.window.received(load.now, &Batch::new(8, None), FULL);
     assert_eq!(load.window.width(), 8);
 }
 
@@ -227,7 +238,7 @@ fn without_a_buffer_it_doubles_when_a_full_one_was_taken_in_time_and_only_then()
     let now = Instant::now();
     let mut window = AdaptiveWindow::unbuffered(now);
     for _ in 0..3 {
-        window.received(now, 16, None, true, false);
+        window.received(now, &Batch::new(16, None), FULL);
     }
     assert_eq!(window.width(), 16, "nothing was taken");
     for width in [32, 64, 128] {
@@ -235,7 +246,7 @@ fn without_a_buffer_it_doubles_when_a_full_one_was_taken_in_time_and_only_then()
         assert_eq!(window.width(), width);
         window.taken(now, SLOW);
         assert_eq!(window.width(), width, "it was not used up again");
-        window.received(now, width, None, true, false);
+        window.received(now, &Batch::new(width, None), FULL);
     }
     assert_eq!((window.quiet_at(), window.takes_turns()), (None, false));
 }

@@ -52,6 +52,7 @@ async fn subscribe_to(
         message_timeout: Some(consumer.message_timeout),
         // What still runs after the grace is dropped, and closing waits for those answers too.
         close_timeout: grace.saturating_add(Duration::from_secs(2)),
+        ..SubscribeOptions::default()
     };
     let subscription = reading
         .subscribe(session, options, consumer.follow_interval)
