@@ -89,15 +89,9 @@ impl Exact {
         SIZES.contains(&size).then_some(size)
     }
 
-    /// Counts what came. `is_full` tells whether the broker has used up its window, `is_prompt` whether messages are
-    /// answered as soon as they come. Returns the window from here on, if one is known.
-    pub(super) fn received(
-        &mut self,
-        now: Instant,
-        batch: &Batch,
-        is_full: bool,
-        is_prompt: bool,
-    ) -> Option<usize> {
+    /// Counts what came. `is_prompt` tells whether messages are answered as soon as they come. Returns the window from here
+    /// on, if one is known.
+    pub(super) fn received(&mut self, now: Instant, batch: &Batch, is_prompt: bool) -> Option<usize> {
         let size = self.size(batch);
         let Some(width) = self.width else {
             if is_prompt && now >= self.not_before {
@@ -109,7 +103,7 @@ impl Exact {
             self.rest = self.rest.saturating_sub(batch.count);
             return Some(if self.rest > 0 { self.rest } else { width });
         }
-        if is_full && batch.is_burst && batch.count == width {
+        if batch.is_burst && batch.count == width {
             self.fitted += 1;
             self.credit = (self.credit + 1).min(CREDIT);
         } else {

@@ -172,7 +172,7 @@ impl AdaptiveWindow {
                 .interrupted(now, delay.is_some_and(|delay| delay >= QUIET));
         }
         if self.width <= Exact::widest()
-            && let Some(width) = self.exact.received(now, batch, is_full, is_prompt)
+            && let Some(width) = self.exact.received(now, batch, is_prompt)
         {
             self.width = width;
             self.streak = 0;

@@ -19,7 +19,7 @@ impl Window {
 
     fn received(&mut self, batch: Batch, is_prompt: bool) -> Option<usize> {
         self.now += MILLI / 4;
-        self.exact.received(self.now, &batch, true, is_prompt)
+        self.exact.received(self.now, &batch, is_prompt)
     }
 
     /// So many messages together.
@@ -102,6 +102,10 @@ fn a_window_that_fits_stays_for_as_long_as_it_mostly_does() {
         assert_eq!(window.together(5), Some(5));
     }
     assert_eq!(window.patience(), CREDIT as usize);
+    let as_many = |window: &mut Window| window.received(Batch::new(5, None), true);
+    let mut window = Window::repeated(5);
+    let until = (1..).find(|_| as_many(&mut window).is_none()).unwrap();
+    assert_eq!(until, CREDIT, "they were not published together");
     let mut window = Window::repeated(5);
     assert_eq!(window.together(4), Some(5));
     assert_eq!(

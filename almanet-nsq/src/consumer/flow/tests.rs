@@ -255,12 +255,25 @@ impl Prompt {
 fn the_broker_is_told_once_how_many_answers_are_expected() {
     let expected = Expected::default();
     expected.set(5);
-    let mut prompt = Prompt::new(Some(expected));
+    let mut prompt = Prompt::new(Some(expected.clone()));
     assert_eq!(prompt.flow.told(), 5);
-    for _ in 0..1_000 {
-        prompt.receive(5, 200);
+    let mut told = 0;
+    for count in [5, 6, 16] {
+        expected.set(count);
+        prompt.receive(prompt.flow.told(), 200);
+        for _ in 0..1_000 {
+            prompt.receive(count, 200);
+        }
+        assert_eq!((prompt.flow.told(), prompt.told), (count, told));
+        told += 1;
     }
-    assert_eq!((prompt.flow.told(), prompt.told), (5, 0));
+    expected.set(15);
+    let until = (1..).find(|_| {
+        prompt.receive(16, 200);
+        prompt.flow.told() != 16
+    });
+    assert!(until <= Some(20), "{until:?}");
+    assert_eq!((prompt.flow.told(), prompt.told), (15, told));
 }
 
 #[test]

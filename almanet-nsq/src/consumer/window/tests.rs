@@ -270,3 +270,42 @@ fn while_messages_wait_for_the_user_it_halves_again_and_again_and_does_not_grow(
     }
     assert!(load.window.width() > 1);
 }
+
+/// The window after `count` full ones of messages that are answered at once, and come in bursts of three.
+fn hopeful(load: &mut Load, count: u32) -> usize {
+    for _ in 0..count {
+        load.now += QUIET / 2;
+        let batch = Batch {
+            last_burst: 3,
+            ..Batch::new(1, Some(1_000_000 - 3_600_000_000_000))
+        };
+        let circumstances = Circumstances {
+            is_prompt: true,
+            ..FULL
+        };
+        load.window.received(load.now, &batch, circumstances);
+    }
+    load.window.width()
+}
+
+#[test]
+fn while_messages_come_together_it_does_not_grow_for_a_while() {
+    // The first of eight times three has come already.
+    assert_eq!(hopeful(&mut Load::new(), 23), 1);
+    assert_eq!(hopeful(&mut Load::new(), 24), 2);
+}
+
+#[test]
+fn where_messages_come_together_one_that_was_too_wide_begins_anew() {
+    for (is_prompt, width) in [(true, 1), (false, 4)] {
+        let mut load = Load::wide(8);
+        load.quiet();
+        let batch = Batch {
+            last_burst: 3,
+            ..Batch::new(3, Some(2_000_000 - 3_600_000_000_000))
+        };
+        let circumstances = Circumstances { is_prompt, ..FULL };
+        load.window.received(load.now, &batch, circumstances);
+        assert_eq!(load.window.width(), width);
+    }
+}
