@@ -30,6 +30,26 @@ impl Rate {
     }
 }
 
+/// How long it takes until a broker is heard that has something to send.
+#[derive(Debug, Default)]
+pub(super) struct RoundTrip(Option<Duration>);
+
+impl RoundTrip {
+    /// A message that had waited for it came `after` the broker was told that it may send.
+    pub(super) fn took(&mut self, after: Duration) {
+        self.0 = Some(match self.0 {
+            // One that was late by chance does not count for much.
+            Some(mean) => (mean * 7 + after) / 8,
+            None => after,
+        });
+    }
+
+    /// What it takes on average, late ones counting more than early ones; nothing before any came.
+    pub(super) fn mean(&self) -> Duration {
+        self.0.unwrap_or_default()
+    }
+}
+
 /// For how long the smallest age counts, at least; at most twice as long.
 const SPAN: Duration = Duration::from_secs(2);
 
@@ -106,6 +126,20 @@ mod tests {
         assert_eq!(rate.within(10 * MILLI), 10);
         rate.count(1, Duration::from_secs(3600));
         assert_eq!(rate.within(10 * MILLI), 0);
+    }
+
+    #[test]
+    fn a_round_trip_is_what_it_mostly_takes() {
+        let mut round_trip = RoundTrip::default();
+        assert_eq!(round_trip.mean(), Duration::ZERO);
+        round_trip.took(8 * MILLI);
+        assert_eq!(round_trip.mean(), 8 * MILLI);
+        round_trip.took(16 * MILLI);
+        assert_eq!(round_trip.mean(), 9 * MILLI);
+        for _ in 0..100 {
+            round_trip.took(MILLI);
+        }
+        assert!(round_trip.mean() < 2 * MILLI);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     burst::Batch,
     exact::Exact,
     expected::Expected,
-    pace::{Delays, Rate},
+    pace::{Delays, Rate, RoundTrip},
 };
 
 /// Messages that queue longer than this are worth a wider window.
@@ -22,8 +22,10 @@ const LONG_DELAY: Duration = Duration::from_micros(400);
 const SHORT_DELAY: Duration = Duration::from_micros(200);
 /// A window that is filled within this time costs nothing that anyone would notice.
 const FREE: Duration = Duration::from_micros(250);
-/// After this time without a message, the broker may be holding some back.
+/// After this time without a message, or twice a round trip if that is more, the broker may be holding some back.
 const QUIET: Duration = Duration::from_millis(1);
+/// It is not given more time than that. By its default, nsqd holds nothing back for more than 250 ms.
+const LONGEST_QUIET: Duration = Duration::from_millis(100);
 /// A user who lets messages wait for longer than this,
 const SLOW: Duration = Duration::from_millis(10);
 /// and that for so long, is sent fewer of them.
@@ -75,6 +77,9 @@ pub(super) struct AdaptiveWindow {
     received_at: Instant,
     /// Since when the broker could have sent something and nothing came.
     quiet_since: Instant,
+    /// When the broker, which had used up its window, could send again, if nothing came since.
+    reopened_at: Option<Instant>,
+    round_trip: RoundTrip,
     /// The width at which nothing came for a while, until it is known whether the broker held something back.
     gave_up: Option<usize>,
     /// The widest window that is known, or hoped, to be filled by the load.
@@ -115,6 +120,8 @@ impl AdaptiveWindow {
             rate: Rate::default(),
             received_at: now,
             quiet_since: now,
+            reopened_at: None,
+            round_trip: RoundTrip::default(),
             gave_up: None,
             proved: WIDEST,
             streak: 0,
@@ -167,9 +174,18 @@ impl AdaptiveWindow {
             self.alone = 0;
         }
         let mut gave_up = self.gave_up.take();
+        let is_late = delay.is_some_and(|delay| delay >= self.quiet());
+        if let Some(reopened_at) = self.reopened_at.take()
+            && gave_up.is_none()
+        {
+            // What was published after that says nothing.
+            let passed = now.duration_since(reopened_at);
+            if delay.is_none_or(|delay| delay >= passed) {
+                self.round_trip.took(passed);
+            }
+        }
         if self.exact.is_known() && gave_up.take().is_some() {
-            self.exact
-                .interrupted(now, delay.is_some_and(|delay| delay >= QUIET));
+            self.exact.interrupted(now, is_late);
         }
         if self.width <= Exact::widest()
             && let Some(width) = self.exact.received(now, batch, is_prompt)
@@ -184,7 +200,7 @@ impl AdaptiveWindow {
         let is_certain = is_crowded || self.alone == 0;
         let free = self.rate.within(FREE);
         match (gave_up, delay) {
-            (Some(width), Some(delay)) if delay >= QUIET => self.too_wide(now, width, hope.is_some()),
+            (Some(width), _) if is_late => self.too_wide(now, width, hope.is_some()),
             // They may be about to fall into step, and any other window would disturb that.
             _ if is_full && hope.is_some_and(|hope| self.is_patient(hope)) => self.streak += 1,
             // A queue that is always there delays all messages alike, and that shows in no age. So messages that come
@@ -298,11 +314,17 @@ impl AdaptiveWindow {
     /// The broker, which had used up its window, may send again.
     pub(super) fn reopened(&mut self, now: Instant) {
         self.quiet_since = now;
+        self.reopened_at = Some(now);
+    }
+
+    /// After how long without a message the broker may be holding some back.
+    fn quiet(&self) -> Duration {
+        (self.round_trip.mean() * 2).clamp(QUIET, LONGEST_QUIET)
     }
 
     /// When to look whether the broker holds messages back; `None` while it cannot.
     pub(super) fn quiet_at(&self) -> Option<Instant> {
-        (self.is_buffered && self.width > 1).then(|| self.quiet_since + QUIET)
+        (self.is_buffered && self.width > 1).then(|| self.quiet_since + self.quiet())
     }
 
     /// Narrows the window if nothing came for a while, so that the broker writes out what it holds back.

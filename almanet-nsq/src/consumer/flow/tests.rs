@@ -314,3 +314,43 @@ fn a_broker_that_waits_for_more_than_come_together_is_told_to_wait_no_longer() {
     }
     assert_eq!(prompt.flow.update(prompt.now), Some(4));
 }
+
+/// How many messages of a backlog come at once from a broker that is so far away, after a while.
+fn backlog_from_afar(round_trip: Duration) -> usize {
+    let begun = Instant::now();
+    let mut now = begun;
+    let mut flow = adaptive(2500, now);
+    // The smallest age was seen before there was a backlog.
+    received(&mut flow, now, 1, Some(0));
+    flow.answer();
+    flow.update(now);
+    let mut count = 0;
+    for _ in 0..300 {
+        // As soon as the broker hears of a window it fills it, whatever it hears later.
+        count = flow.told() - flow.in_flight();
+        let comes_at = now + round_trip;
+        while let Some(look_at) = flow.look_at().filter(|at| *at < comes_at) {
+            now = look_at;
+            flow.update(now);
+        }
+        now = comes_at;
+        // More was published meanwhile than is read.
+        let age = Duration::from_secs(1) + now.duration_since(begun) / 10;
+        let age = i64::try_from(age.as_nanos()).unwrap();
+        received(&mut flow, now, count, Some(age));
+        flow.update(now);
+        for _ in 0..count {
+            flow.answer();
+        }
+        flow.update(now);
+    }
+    count
+}
+
+#[test]
+fn a_broker_that_is_far_away_or_busy_is_given_the_time_that_it_takes() {
+    for micros in [100, 900, 1_500, 5_000, 20_000] {
+        let count = backlog_from_afar(Duration::from_micros(micros));
+        assert!(count >= 128, "{count} at once over {micros} us");
+    }
+}

@@ -309,3 +309,19 @@ fn where_messages_come_together_one_that_was_too_wide_begins_anew() {
         assert_eq!(load.window.width(), width);
     }
 }
+
+#[test]
+fn only_what_had_waited_and_was_not_held_back_tells_how_far_away_the_broker_is() {
+    let far = 5 * QUIET;
+    let mut load = Load::wide(8);
+    load.window.reopened(load.now);
+    load.full(far, far / 2);
+    assert_eq!(load.window.quiet(), QUIET, "it was published meanwhile");
+    load.window.reopened(load.now);
+    load.quiet();
+    load.received(3, far, 2 * far, false, false);
+    assert_eq!(load.window.quiet(), QUIET, "the broker held it back");
+    load.window.reopened(load.now);
+    load.full(far, 2 * far);
+    assert_eq!(load.window.quiet(), 2 * far);
+}
