@@ -75,6 +75,11 @@ impl Exact {
         self.width.is_some()
     }
 
+    /// Whether there is one that has not fitted yet.
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.width.is_some() && self.fitted == 0
+    }
+
     /// How wide it may get.
     pub(super) fn widest() -> usize {
         *SIZES.end()

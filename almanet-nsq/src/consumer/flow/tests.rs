@@ -121,7 +121,7 @@ fn a_wide_window_is_renewed_when_half_of_it_is_used_up() {
     let mut flow = adaptive(1000, now);
     let mut later = now;
     while flow.told() - flow.in_flight() < 64 {
-        later += MILLI / 2;
+        later += MILLI / 8;
         let count = flow.told() - flow.in_flight();
         // The smallest age was seen first; all others queue.
         let age = if count == 1 && flow.in_flight() == 0 {

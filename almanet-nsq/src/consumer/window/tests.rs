@@ -323,5 +323,35 @@ fn only_what_had_waited_and_was_not_held_back_tells_how_far_away_the_broker_is()
     assert_eq!(load.window.quiet(), QUIET, "the broker held it back");
     load.window.reopened(load.now);
     load.full(far, 2 * far);
-    assert_eq!(load.window.quiet(), 2 * far);
+    assert_eq!(load.window.quiet(), QUIET_TRIPS * far);
+}
+
+#[test]
+fn all_that_come_together_for_the_first_time_are_waited_for_while_they_are_answered_one_by_one() {
+    let far = 5 * QUIET;
+    let now = Instant::now();
+    let expected = Expected::default();
+    expected.set(6);
+    let mut load = Load {
+        window: AdaptiveWindow::new(now, Some(expected)),
+        now,
+    };
+    load.one(far, Duration::ZERO);
+    load.window.reopened(load.now);
+    load.one(far, 2 * far);
+    let is_prompt = |load: &mut Load, batch: &Batch| {
+        let circumstances = Circumstances {
+            is_prompt: true,
+            ..FULL
+        };
+        load.window.received(load.now, batch, circumstances);
+    };
+    is_prompt(&mut load, &Batch::new(1, Some(0)));
+    assert_eq!((load.window.width(), load.window.quiet()), (6, 2 * 6 * far));
+    let together = Batch {
+        is_burst: true,
+        ..Batch::new(6, Some(0))
+    };
+    is_prompt(&mut load, &together);
+    assert_eq!((load.window.width(), load.window.quiet()), (6, QUIET_TRIPS * far));
 }
