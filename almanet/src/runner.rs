@@ -17,8 +17,8 @@ const QUICK: Duration = Duration::from_micros(20);
 /// How much longer than that timed runs may take, all together. A thread that has to wait for its processor looks slow too, but
 /// not again and again.
 const TOLERANCE: Duration = Duration::from_millis(10);
-/// One run of so many is timed.
-const ONE_OF: u32 = 4;
+/// One run of so many is timed, and each after one that took long.
+const ONE_OF: u32 = 16;
 /// For how long everything has a task after that: at first, and at most.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(10);
@@ -182,7 +182,7 @@ impl Runner {
     /// Whether the next run is one of those that are timed: reading the clock for each would be a cost of its own.
     fn is_timed(&mut self) -> bool {
         self.untimed = (self.untimed + 1) % ONE_OF;
-        self.untimed == 0
+        self.untimed == 0 || !self.excess.is_zero()
     }
 
     fn took(&mut self, begun: Instant, ended: Instant) {
@@ -279,6 +279,19 @@ mod tests {
         runner.room().await;
         runner.run(async { yield_now().await });
         runner.into_tasks().wait().await;
+    }
+
+    #[test]
+    fn one_of_many_runs_is_timed_and_each_after_one_that_took_long() {
+        let mut runner = Runner::unlimited();
+        let timed = |runner: &mut Runner| (0..10 * ONE_OF).filter(|_| runner.is_timed()).count();
+        assert_eq!(timed(&mut runner), 10);
+        pause(&mut runner, TOLERANCE / 2);
+        assert_eq!(timed(&mut runner), 10 * ONE_OF as usize);
+        while !runner.excess.is_zero() {
+            pause(&mut runner, QUICK / 2);
+        }
+        assert_eq!(timed(&mut runner), 10);
     }
 
     /// How long everything has a task after `took`.
