@@ -1,7 +1,7 @@
 //! Where what comes in is run: at once, or in a task of its own.
 
 use std::{
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll, Waker},
     thread,
@@ -17,8 +17,8 @@ const QUICK: Duration = Duration::from_micros(20);
 /// How much longer than that timed runs may take, all together. A thread that has to wait for its processor looks slow too, but
 /// not again and again.
 const TOLERANCE: Duration = Duration::from_millis(10);
-/// One run of so many is timed.
-const ONE_OF: u32 = 4;
+/// One run of so many is timed, and each after one that took long.
+const ONE_OF: u32 = 16;
 /// For how long everything has a task after that: at first, and at most.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(10);
@@ -76,10 +76,17 @@ impl Runner {
         }
     }
 
+    /// Whether one more run may be under way.
+    pub(crate) fn has_room(&self) -> bool {
+        self.places
+            .as_ref()
+            .is_none_or(|places| places.available_permits() > 0)
+    }
+
     /// Waits until one more run may be under way.
     pub(crate) async fn room(&self) {
         if let Some(places) = &self.places
-            && places.available_permits() == 0
+            && !self.has_room()
         {
             // It is taken again by the run, if that becomes a task. Nobody else takes any.
             drop(places.acquire().await);
@@ -100,7 +107,7 @@ impl Runner {
             None => ReusableBoxFuture::new(run),
         };
         if self.gives_tasks() {
-            return self.spawn(boxed);
+            return self.go_on(boxed);
         }
         let begun = self.is_timed().then(Instant::now);
         // Whoever has it polled again is its task, which does so first of all.
@@ -109,17 +116,41 @@ impl Runner {
             self.took(begun, Instant::now());
         }
         match ended {
-            Poll::Pending => self.spawn(boxed),
+            Poll::Pending => self.go_on(boxed),
             Poll::Ready(outcome) => {
-                if outcome.is_err() {
-                    tracing::error!("a run panicked outside of its handler");
-                }
+                seen(outcome);
                 self.spare = Some(boxed);
             }
         }
     }
 
-    fn spawn(&self, run: Boxed) {
+    /// As [`run`](Self::run), for what can begin as a function: it goes as far as it can without waiting, and what it returns is
+    /// left to do in a task. So what does not wait is never put into a future.
+    ///
+    /// It is for what need not [have a task](Self::gives_tasks) from the start, and whoever calls it lets others run by itself.
+    #[inline]
+    pub(crate) fn begin<R>(&mut self, begin: impl FnOnce() -> Option<R>)
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let begun = self.is_timed().then(Instant::now);
+        let rest = catch_unwind(AssertUnwindSafe(begin));
+        if let Some(begun) = begun {
+            self.took(begun, Instant::now());
+        }
+        match rest {
+            Ok(None) => {}
+            Ok(Some(rest)) => self.spawn(rest),
+            Err(panic) => seen(Err(panic)),
+        }
+    }
+
+    /// Runs `run` as a task. A panic in it ends this run alone.
+    pub(crate) fn spawn(&self, run: impl Future<Output = ()> + Send + 'static) {
+        self.go_on(AssertUnwindSafe(run).catch_unwind());
+    }
+
+    fn go_on(&self, run: impl Future<Output = thread::Result<()>> + Send + 'static) {
         // There is one: whoever runs something has waited for room.
         let place = self
             .places
@@ -127,9 +158,7 @@ impl Runner {
             .map(|places| Arc::clone(places).try_acquire_owned());
         self.tasks.spawn(async move {
             let _place = place;
-            if run.await.is_err() {
-                tracing::error!("a run panicked outside of its handler");
-            }
+            seen(run.await);
         });
     }
 
@@ -138,7 +167,8 @@ impl Runner {
         coop::consume_budget().await;
     }
 
-    fn gives_tasks(&mut self) -> bool {
+    /// Whether runs have a task from the start for now.
+    pub(crate) fn gives_tasks(&mut self) -> bool {
         let Some(until) = self.in_tasks_until else {
             return false;
         };
@@ -152,7 +182,7 @@ impl Runner {
     /// Whether the next run is one of those that are timed: reading the clock for each would be a cost of its own.
     fn is_timed(&mut self) -> bool {
         self.untimed = (self.untimed + 1) % ONE_OF;
-        self.untimed == 0
+        self.untimed == 0 || !self.excess.is_zero()
     }
 
     fn took(&mut self, begun: Instant, ended: Instant) {
@@ -176,11 +206,20 @@ impl Runner {
     }
 }
 
+fn seen(outcome: thread::Result<()>) {
+    if outcome.is_err() {
+        tracing::error!("a run panicked outside of its handler");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+    use std::{
+        future::Ready,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
     };
 
     use tokio::{sync::Notify, task::yield_now};
@@ -209,11 +248,50 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_begins_as_a_function_has_a_task_for_what_it_leaves() {
+        let mut runner = Runner::limited(1);
+        let (ended, released) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+        runner.begin(|| {
+            ended.fetch_add(1, Ordering::Relaxed);
+            None::<Ready<()>>
+        });
+        assert_eq!((ended.load(Ordering::Relaxed), runner.has_room()), (1, true));
+        runner.begin(|| {
+            let (ended, released) = (Arc::clone(&ended), Arc::clone(&released));
+            Some(async move {
+                released.notified().await;
+                ended.fetch_add(1, Ordering::Relaxed);
+            })
+        });
+        assert_eq!((ended.load(Ordering::Relaxed), runner.has_room()), (1, false));
+        released.notify_one();
+        runner.room().await;
+        runner.into_tasks().wait().await;
+        assert_eq!(ended.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
     async fn a_panic_ends_one_run() {
-        let mut runner = Runner::unlimited();
+        let mut runner = Runner::limited(2);
         runner.run(async { panic!("expected") });
+        runner.begin(|| -> Option<Ready<()>> { panic!("expected") });
+        runner.begin(|| Some(async { panic!("expected") }));
+        runner.room().await;
         runner.run(async { yield_now().await });
         runner.into_tasks().wait().await;
+    }
+
+    #[test]
+    fn one_of_many_runs_is_timed_and_each_after_one_that_took_long() {
+        let mut runner = Runner::unlimited();
+        let timed = |runner: &mut Runner| (0..10 * ONE_OF).filter(|_| runner.is_timed()).count();
+        assert_eq!(timed(&mut runner), 10);
+        pause(&mut runner, TOLERANCE / 2);
+        assert_eq!(timed(&mut runner), 10 * ONE_OF as usize);
+        while !runner.excess.is_zero() {
+            pause(&mut runner, QUICK / 2);
+        }
+        assert_eq!(timed(&mut runner), 10);
     }
 
     /// How long everything has a task after `took`.

@@ -191,7 +191,7 @@ impl<T: DeserializeOwned> Consumer<T> {
             return Ok(());
         };
         let burial = Burial {
-            topic: &topic,
+            topic,
             channel: &self.entrance.channel,
             reason,
             error,
@@ -229,14 +229,14 @@ impl<T: DeserializeOwned> Consumer<T> {
     }
 
     fn read(&self, event: Incoming) -> Result<Received<T>, Undecodable> {
-        let decoded = match &event.body {
-            Ok(body) => body.payload.decode(),
+        let decoded = match event.payload() {
+            Ok((codec, payload)) => codec.decode(payload),
             Err(error) => Err(DecodeError::new("", error.to_string())),
         };
         match decoded {
             Ok(value) => Ok(Received::new(value, event)),
             Err(source) => {
-                let topic = self.topics.of_message(event.delivery.topic.as_deref());
+                let topic = self.topics.of_message(event.delivery.topic.as_deref()).cloned();
                 Err(Undecodable::new(topic, source, event))
             }
         }

@@ -1,17 +1,19 @@
 //! What becomes of a message before anybody sees it.
 
 use std::{
+    mem,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use almanet_nsq::ChannelName;
+use bytes::Bytes;
 
 use super::{header, retry::steps};
 use crate::{
     telemetry::{Answered, Consumed, Counted, Timing},
     transport::{AnswerError, Delivery},
-    wire::{Codec, EnvelopeError, EventBody},
+    wire::{Codec, EnvelopeError, EventBody, Headers, payload_codec},
 };
 
 /// What is earlier than this is due: clocks and timers are no more exact.
@@ -21,14 +23,68 @@ const DUE_WITHIN: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) delivery: Delivery,
-    /// What the message holds. Broken envelopes are for whoever asks what the message is.
-    pub(super) body: Result<EventBody, EnvelopeError>,
+    content: Content,
     /// How often it was delivered to be handled: deliveries in the middle of a long delay do not count.
     pub(super) attempts: u32,
     counted: Counted,
 }
 
+/// What a message holds.
+#[derive(Debug)]
+enum Content {
+    /// A payload and nothing else. It stays in the delivery: a clone would have its share in the memory that the bodies of one
+    /// read have in common, and several threads count those shares.
+    Bare(Codec),
+    // Boxed, so that bare payloads carry none of them.
+    Enveloped(Box<EventBody>),
+    /// For whoever asks what the message is.
+    Broken(Box<EnvelopeError>),
+}
+
+impl Content {
+    fn of(body: &Bytes, default: Codec) -> Self {
+        match EventBody::enveloped(body, default) {
+            Ok(None) => Self::Bare(payload_codec(body, default)),
+            Ok(Some(body)) => Self::Enveloped(Box::new(body)),
+            Err(error) => Self::Broken(Box::new(error)),
+        }
+    }
+
+    fn headers(&self) -> &Headers {
+        match self {
+            Self::Enveloped(body) => &body.headers,
+            Self::Bare(_) | Self::Broken(_) => Headers::NONE,
+        }
+    }
+}
+
 impl Incoming {
+    /// What travels beside the payload.
+    pub(super) fn headers(&self) -> &Headers {
+        self.content.headers()
+    }
+
+    /// Takes the headers out of the envelope, if there is one, until the event is [read again](Entrance::read_again).
+    pub(super) fn take_headers(&mut self) -> Option<Headers> {
+        match &mut self.content {
+            Content::Enveloped(body) => Some(mem::take(&mut body.headers)),
+            Content::Bare(_) | Content::Broken(_) => None,
+        }
+    }
+
+    /// The payload and how it is written.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with its envelope.
+    pub(super) fn payload(&self) -> Result<(Codec, &Bytes), &EnvelopeError> {
+        match &self.content {
+            Content::Bare(codec) => Ok((*codec, &self.delivery.body)),
+            Content::Enveloped(body) => Ok((body.payload.codec(), body.payload.bytes())),
+            Content::Broken(error) => Err(error),
+        }
+    }
+
     /// An attempt at it begins.
     pub(super) fn begin(&self) -> Timing {
         self.counted.begin()
@@ -66,11 +122,10 @@ pub(super) struct Entrance {
 impl Entrance {
     /// The event in `delivery`; `None` when it is for another channel or not yet due, and has been answered.
     pub(super) fn admit(&self, delivery: Delivery) -> Option<Incoming> {
-        let body = self.read(&delivery);
+        let content = Content::of(&delivery.body, self.codec);
         let mut attempts = u32::from(delivery.attempts);
-        if let Ok(EventBody { headers, .. }) = &body
-            && !headers.is_empty()
-        {
+        let headers = content.headers();
+        if !headers.is_empty() {
             if headers
                 .get(header::CHANNEL)
                 .is_some_and(|only| only != self.channel.as_str())
@@ -90,14 +145,14 @@ impl Entrance {
         Some(Incoming {
             counted: self.consumed.count(delivery.topic.as_ref()),
             delivery,
-            body,
+            content,
             attempts: attempts.max(1),
         })
     }
 
-    /// What the message holds.
-    pub(super) fn read(&self, delivery: &Delivery) -> Result<EventBody, EnvelopeError> {
-        EventBody::decode(&delivery.body, self.codec)
+    /// Restores what was taken out of the event.
+    pub(super) fn read_again(&self, event: &mut Incoming) {
+        event.content = Content::of(&event.delivery.body, self.codec);
     }
 }
 

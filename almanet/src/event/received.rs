@@ -64,8 +64,7 @@ impl<T> Received<T> {
 
     /// What travelled beside the event. Almanet's own begin with `almanet-`.
     pub fn headers(&self) -> &Headers {
-        const NONE: &Headers = &Headers::new();
-        self.event.body.as_ref().map_or(NONE, |body| &body.headers)
+        self.event.headers()
     }
 
     /// The version of the event's type that its publisher had ([`Event::VERSION`](trait@crate::Event)). `None` for a bare

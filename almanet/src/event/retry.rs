@@ -83,10 +83,15 @@ impl EventRetry {
 
     /// What the delivery number `attempts` of the message `id` is for, where brokers hold messages back for `step` at
     /// most.
+    #[inline]
     pub(super) fn place(&self, attempts: u32, id: MessageId, step: Duration) -> Place {
         if self.longest <= step {
             return Place::Run(attempts.max(1));
         }
+        self.place_among_steps(attempts, id, step)
+    }
+
+    fn place_among_steps(&self, attempts: u32, id: MessageId, step: Duration) -> Place {
         let mut run = 1;
         let mut first_of_run = 1;
         while first_of_run < attempts {

@@ -125,11 +125,7 @@ impl CheckedTopics {
     }
 
     /// The topic of a message that says `said` of it. With a pattern each says it.
-    pub(super) fn of_message(&self, said: Option<&TopicName>) -> Option<TopicName> {
-        match (self, said) {
-            (_, Some(topic)) => Some(topic.clone()),
-            (Self::One(topic), None) => Some(topic.clone()),
-            (Self::Matching(_), None) => None,
-        }
+    pub(super) fn of_message<'a>(&'a self, said: Option<&'a TopicName>) -> Option<&'a TopicName> {
+        said.or_else(|| self.single())
     }
 }

@@ -1,7 +1,6 @@
 //! The spans of events that go out, and of those that are handled.
 
 use almanet_nsq::TopicName;
-use futures_util::future::{BoxFuture, Either};
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
@@ -87,39 +86,34 @@ pub(crate) fn carry_trace(headers: &mut Headers) {
     }
 }
 
-/// Runs the handler of an event, in its span where somebody looks or a trace came in. That is boxed, so that what nobody
-/// looks at carries none of it.
-///
-/// `handler` begins here, unless there is a span, in which it begins.
-pub(crate) fn consume<'a, H>(
-    context: &EventContext,
-    handler: impl FnOnce() -> H + Send + 'a,
-) -> Either<H, BoxFuture<'a, Result<(), Failure>>>
-where
-    H: Future<Output = Result<(), Failure>> + Send,
-{
-    match open(context) {
-        None => Either::Left(handler()),
-        Some(span) => {
-            let handler = async { handler().await };
-            Either::Right(Box::pin(span.watch(handler, Failure::outcome)))
-        }
-    }
-}
+/// The span of the handler of an event.
+#[derive(Debug)]
+pub(crate) struct ConsumeSpan(HandlerSpan);
 
-fn open(context: &EventContext) -> Option<HandlerSpan> {
-    let span = tracing::info_span!(
-        target: "almanet::consume",
-        "consume",
-        otel.name = %context.topic(),
-        otel.kind = "consumer",
-        otel.status_code = Empty,
-        topic = %context.topic(),
-        channel = %context.channel(),
-        event = %context.message_id(),
-        attempt = context.attempt(),
-        trace_id = Empty,
-        outcome = Empty,
-    );
-    HandlerSpan::enter(span, context.headers())
+impl ConsumeSpan {
+    /// Opens the span of the handler that gets `context`; `None` when nobody looks and no trace came in.
+    pub(crate) fn open(context: &EventContext) -> Option<Self> {
+        let span = tracing::info_span!(
+            target: "almanet::consume",
+            "consume",
+            otel.name = %context.topic(),
+            otel.kind = "consumer",
+            otel.status_code = Empty,
+            topic = %context.topic(),
+            channel = %context.channel(),
+            event = %context.message_id(),
+            attempt = context.attempt(),
+            trace_id = Empty,
+            outcome = Empty,
+        );
+        HandlerSpan::enter(span, context.headers()).map(Self)
+    }
+
+    /// Runs the handler in the span, and notes how it ends.
+    pub(crate) async fn watch(
+        self,
+        handler: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        self.0.watch(handler, Failure::outcome).await
+    }
 }

@@ -30,7 +30,7 @@ pub(crate) use consumed::{Answered, Consumed, Counted, Timing};
 pub use context::{InvalidTraceContext, TraceContext};
 pub(crate) use count::{Produced, circuit, unanswered};
 pub(crate) use counter::Counter;
-pub(crate) use event::{EmitSpan, carry_trace, consume};
+pub(crate) use event::{ConsumeSpan, EmitSpan, carry_trace};
 pub(crate) use latency::Latencies;
 #[cfg(feature = "prometheus")]
 pub use prometheus::{Prometheus, PrometheusError};

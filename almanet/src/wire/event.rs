@@ -74,6 +74,15 @@ impl EventBody {
     ///
     /// [`EnvelopeError`] when it begins like an envelope and is none.
     pub fn decode(body: &Bytes, default: Codec) -> Result<Self, EnvelopeError> {
+        let enveloped = Self::enveloped(body, default)?;
+        Ok(enveloped.unwrap_or_else(|| {
+            let payload = Payload::from_bytes(payload_codec(body, default), body.clone());
+            Self::new(Headers::new(), payload)
+        }))
+    }
+
+    /// What is in the envelope; `None` where the whole body is the payload.
+    pub(crate) fn enveloped(body: &Bytes, default: Codec) -> Result<Option<Self>, EnvelopeError> {
         let (headers, bytes) = if is_packed_envelope(body) {
             let mut elements = Elements::without_version(body)?;
             elements.text("name")?;
@@ -93,13 +102,16 @@ impl EventBody {
                 body.slice_ref(envelope.payload.get().as_bytes()),
             )
         } else {
-            (Headers::new(), body.clone())
+            return Ok(None);
         };
-        // A lone byte can be a value of either codec: it is taken for the reader's own.
-        let codec = Codec::sniff(&bytes).unwrap_or(default);
-        let payload = Payload::from_bytes(codec, bytes);
-        Ok(Self { headers, payload })
+        let payload = Payload::from_bytes(payload_codec(&bytes, default), bytes);
+        Ok(Some(Self { headers, payload }))
     }
+}
+
+/// The codec of a payload. A lone byte can be a value of either: it is taken for the reader's own.
+pub(crate) fn payload_codec(payload: &[u8], default: Codec) -> Codec {
+    Codec::sniff(payload).unwrap_or(default)
 }
 
 /// An array of four elements or more (later versions may add some) that begins with the mark.

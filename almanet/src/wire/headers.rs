@@ -24,6 +24,9 @@ pub(crate) const STREAM_CREDIT: &str = "stream-credit";
 pub struct Headers(BTreeMap<String, String>);
 
 impl Headers {
+    /// No headers, for those who lend some.
+    pub(crate) const NONE: &Self = &Self::new();
+
     /// No headers.
     pub const fn new() -> Self {
         Self(BTreeMap::new())

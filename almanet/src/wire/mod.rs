@@ -19,6 +19,7 @@ pub use codec::{Codec, DecodeError, EncodeError};
 pub use control::{Control, ControlKind};
 pub use envelope::EnvelopeError;
 pub use event::EventBody;
+pub(crate) use event::payload_codec;
 pub use headers::Headers;
 pub(crate) use headers::{ERRORS_TO, IDEMPOTENCY_KEY, RESPONDER, STREAM_CREDIT};
 pub use invocation::Invocation;

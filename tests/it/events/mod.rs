@@ -3,6 +3,7 @@
 
 mod batches;
 mod books;
+mod contexts;
 mod dead_letters;
 mod delays;
 mod drain;

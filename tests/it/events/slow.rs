@@ -1,6 +1,12 @@
-//! Handlers that are slower than the message timeout.
+//! Handlers that are slower than the message timeout, or keep their thread.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use almanet::{EventContext, PushConsumer, Session, testing::MemoryBroker};
 use almanet_tests::{TestBroker, unique};
@@ -60,4 +66,32 @@ async fn brokers_leave_an_event_with_a_handler_that_touches_it() {
     let session = broker.session().await;
     let timeout = Duration::from_secs(1);
     keep_their_events(&session, &unique("test.slow"), timeout, timeout * 3 / 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn handlers_that_keep_their_thread_come_to_run_side_by_side() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let topic = unique("test.busy");
+    let (tally, at_work) = (Tally::default(), Arc::new(AtomicUsize::new(0)));
+    let most = Arc::new(AtomicUsize::new(0));
+    let consumer = PushConsumer::new(&topic, "worker", {
+        let (tally, most) = (tally.clone(), Arc::clone(&most));
+        move |_: EventContext, number: u64| {
+            let (tally, at_work, most) = (tally.clone(), Arc::clone(&at_work), Arc::clone(&most));
+            async move {
+                most.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(2));
+                at_work.fetch_sub(1, Ordering::SeqCst);
+                tally.add(number);
+            }
+        }
+    });
+    let running = consumer.concurrency(2).start(&session).await.unwrap();
+    for number in 0..200 {
+        session.produce(&topic, &number).await.unwrap();
+    }
+    tally.distinct(200).await;
+    running.stop().await;
+    assert_eq!((tally.total(), most.load(Ordering::SeqCst)), (200, 2));
 }

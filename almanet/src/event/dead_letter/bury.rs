@@ -11,7 +11,7 @@ use crate::{
     },
     session::Session,
     transport::{Publication, SubscribeOptions},
-    wire::{Codec, EventBody, Headers, Payload},
+    wire::{Codec, EventBody, Payload},
 };
 
 /// What is appended to the name of a topic for that of its dead letters.
@@ -49,19 +49,16 @@ impl Burial<'_> {
         event: &Incoming,
     ) -> Result<(), ProduceError> {
         let topic = dead_letter_topic(self.topic)?;
-        let (mut headers, payload) = match &event.body {
-            Ok(EventBody { headers, payload }) => (header::users(headers), payload.clone()),
-            // What is broken is kept as it came.
-            Err(_) => {
-                let bytes = event.delivery.body.clone();
-                (Headers::new(), Payload::from_bytes(Codec::MessagePack, bytes))
-            }
-        };
-        if let Ok(EventBody { headers: came, .. }) = &event.body {
-            for kept in [header::REPLAY, header::VERSION] {
-                if let Some(value) = came.get(kept) {
-                    headers.insert(kept, value);
-                }
+        // What is broken is kept as it came.
+        let (codec, bytes) = event
+            .payload()
+            .unwrap_or((Codec::MessagePack, &event.delivery.body));
+        let payload = Payload::from_bytes(codec, bytes.clone());
+        let came = event.headers();
+        let mut headers = header::users(came);
+        for kept in [header::REPLAY, header::VERSION] {
+            if let Some(value) = came.get(kept) {
+                headers.insert(kept, value);
             }
         }
         headers.insert(header::REASON, self.reason.as_str());

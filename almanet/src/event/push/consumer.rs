@@ -1,15 +1,15 @@
 //! One push consumer: what it reads, what runs for each event, and what becomes of failures.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::ready, sync::Arc, time::Duration};
 
-use futures_util::future::FutureExt;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::{BoxError, Layer};
 
 use super::{
     context::EventContext,
-    layered::{EventHandler, Function, IncomingEvent, Runs},
+    layered::{EventHandler, Function, IncomingEvent, Runs, running},
 };
 use crate::{
     error::StartError,
@@ -21,7 +21,7 @@ use crate::{
     },
     service::{Service, ServiceHandle},
     session::Session,
-    wire::Payload,
+    wire::Codec,
 };
 
 /// A function to which the events of a topic are given.
@@ -134,13 +134,16 @@ impl PushConsumer {
         T: DeserializeOwned + Send + 'static,
         R: Future<Output: HandlerResult> + Send + 'static,
     {
-        let handler: Function = Arc::new(move |context, payload: Payload| match payload.decode::<T>() {
-            Ok(event) => {
-                let running = function(context, event);
-                async move { running.await.into_result() }.boxed()
-            }
-            Err(error) => std::future::ready(Err(Failure::undecodable(&error))).boxed(),
-        });
+        let handler: Function =
+            Arc::new(
+                move |context, codec: Codec, payload: &Bytes, spare| match codec.decode::<T>(payload) {
+                    Ok(event) => {
+                        let handling = function(context, event);
+                        running(spare, async move { handling.await.into_result() })
+                    }
+                    Err(error) => running(spare, ready(Err(Failure::undecodable(&error)))),
+                },
+            );
         Self {
             topics,
             channel,

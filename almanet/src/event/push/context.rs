@@ -1,6 +1,10 @@
 //! What a handler can learn about the event that it is given.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use almanet_nsq::{ChannelName, MessageId, TopicName};
 use tokio_util::sync::CancellationToken;
@@ -32,43 +36,65 @@ pub(super) struct Surroundings {
     pub(super) channel_label: Arc<str>,
 }
 
-pub(super) struct Shared {
-    pub(super) surroundings: Arc<Surroundings>,
-    pub(super) topic: TopicName,
+struct Shared {
+    surroundings: Arc<Surroundings>,
+    topic: TopicName,
+    node: Arc<str>,
+    about: About,
+}
+
+/// What is different for each attempt at an event.
+pub(super) struct About {
     pub(super) id: MessageId,
-    pub(super) node: Arc<str>,
-    pub(super) published: SystemTime,
-    pub(super) headers: Headers,
+    /// Since 1970.
+    pub(super) published: Duration,
+    /// `None` without an envelope: to drop headers costs something even where there are none.
+    pub(super) headers: Option<Headers>,
     pub(super) attempt: u32,
     pub(super) last_attempt: bool,
     pub(super) cancellation: Cancellation,
 }
 
 /// Says that the attempt is over when it is dropped, however that comes.
-pub(super) struct End(EventContext);
+pub(super) struct End(pub(super) EventContext);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.over();
-    }
-}
-
-impl End {
-    /// The attempt is over.
-    pub(super) fn over(&self) {
-        self.0.shared.cancellation.end();
-    }
-
-    /// The attempt that ends with this.
-    pub(super) fn context(&self) -> &EventContext {
-        &self.0
+        self.0.over();
     }
 }
 
 impl EventContext {
-    pub(super) fn new(shared: Shared) -> Self {
+    /// The circumstances of an attempt, in the memory of another that is over, where nobody else has that any more.
+    ///
+    /// Both are of one consumer.
+    pub(super) fn reusing(
+        spare: Option<Self>,
+        surroundings: &Arc<Surroundings>,
+        topic: &TopicName,
+        node: &Arc<str>,
+        about: About,
+    ) -> Self {
+        if let Some(mut spare) = spare
+            && let Some(shared) = Arc::get_mut(&mut spare.shared)
+        {
+            shared.about = about;
+            // Mostly they are the same, and it costs more to share them than to look.
+            if shared.topic != *topic {
+                shared.topic = topic.clone();
+            }
+            if !Arc::ptr_eq(&shared.node, node) {
+                shared.node = Arc::clone(node);
+            }
+            return spare;
+        }
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared {
+                surroundings: Arc::clone(surroundings),
+                topic: topic.clone(),
+                node: Arc::clone(node),
+                about,
+            }),
         }
     }
 
@@ -96,7 +122,7 @@ impl EventContext {
     /// The broker's name for the message. It stays the same when the message is delivered again by the same node; a
     /// replayed dead letter and a duplicate from another node have another.
     pub fn message_id(&self) -> MessageId {
-        self.shared.id
+        self.shared.about.id
     }
 
     /// The node that delivered the message.
@@ -106,40 +132,41 @@ impl EventContext {
 
     /// When the broker took the message in, by its clock.
     pub fn published(&self) -> SystemTime {
-        self.shared.published
+        let published = SystemTime::UNIX_EPOCH.checked_add(self.shared.about.published);
+        published.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// What travelled beside the event. Almanet's own begin with `almanet-`.
     pub fn headers(&self) -> &Headers {
-        &self.shared.headers
+        self.shared.about.headers.as_ref().unwrap_or(Headers::NONE)
     }
 
     /// The version of the event's type that its publisher had ([`Event::VERSION`](trait@crate::Event)). `None` for a bare
     /// payload, and for what was published without a type: only events that travel in an envelope tell it.
     pub fn event_version(&self) -> Option<u32> {
-        header::version(&self.shared.headers)
+        header::version(self.headers())
     }
 
     /// How often the event has been handled, this time included. Above 1, an earlier attempt may have done some of the
     /// work.
     pub fn attempt(&self) -> u32 {
-        self.shared.attempt
+        self.shared.about.attempt
     }
 
     /// Whether the event goes to the dead letters if it fails now.
     pub fn is_last_attempt(&self) -> bool {
-        self.shared.last_attempt
+        self.shared.about.last_attempt
     }
 
     /// Fires when the attempt is given up: its time is up, or the service is cut off. The handler's future is dropped
     /// then, so only what it has spawned needs to look.
     pub fn cancellation(&self) -> &CancellationToken {
-        self.shared.cancellation.token()
+        self.shared.about.cancellation.token()
     }
 
-    /// Has the attempt end when this is dropped.
-    pub(super) fn end_on_drop(&self) -> End {
-        End(self.clone())
+    /// The attempt is over.
+    pub(super) fn over(&self) {
+        self.shared.about.cancellation.end();
     }
 }
 
@@ -148,9 +175,9 @@ impl fmt::Debug for EventContext {
         f.debug_struct("EventContext")
             .field("topic", &self.shared.topic)
             .field("channel", &self.shared.surroundings.channel)
-            .field("id", &self.shared.id)
-            .field("headers", &self.shared.headers)
-            .field("attempt", &self.shared.attempt)
+            .field("id", &self.shared.about.id)
+            .field("headers", self.headers())
+            .field("attempt", &self.shared.about.attempt)
             .finish_non_exhaustive()
     }
 }

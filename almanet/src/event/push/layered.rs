@@ -6,10 +6,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use futures_util::{
     TryFutureExt,
-    future::{BoxFuture, Either, FutureExt, MapErr},
+    future::{Either, MapErr},
 };
+use tokio_util::sync::ReusableBoxFuture;
 use tower::{
     BoxError, Layer, Service, ServiceExt, load_shed, service_fn, timeout, util::BoxCloneSyncService,
 };
@@ -17,7 +19,7 @@ use tower::{
 use super::context::EventContext;
 use crate::{
     event::failure::{Failure, Passing},
-    wire::Payload,
+    wire::{Codec, Payload},
 };
 
 /// What runs for each event, as a [`tower::Service`].
@@ -33,9 +35,25 @@ pub struct IncomingEvent {
     pub payload: Payload,
 }
 
-/// The user's function, which reads the payload by itself.
-pub(super) type Function =
-    Arc<dyn Fn(EventContext, Payload) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
+/// The user's function, which reads the payload by itself before it has a future, in the memory of another that is over.
+pub(super) type Function = Arc<dyn Fn(EventContext, Codec, &Bytes, Option<Running>) -> Running + Send + Sync>;
+
+/// A handler at work.
+pub(super) type Running = ReusableBoxFuture<'static, Result<(), Failure>>;
+
+/// Puts `handler` into the memory of another that is over, where there is one.
+pub(super) fn running(
+    spare: Option<Running>,
+    handler: impl Future<Output = Result<(), Failure>> + Send + 'static,
+) -> Running {
+    match spare {
+        None => Running::new(handler),
+        Some(mut running) => {
+            running.set(handler);
+            running
+        }
+    }
+}
 
 /// What runs for each event. Without layers nothing is paid for them.
 #[derive(Clone)]
@@ -45,17 +63,21 @@ pub(super) enum Runs {
 }
 
 impl Runs {
+    /// Begins to handle an event, in the memory of another that is over.
     pub(super) fn run(
         &self,
         context: EventContext,
-        payload: Payload,
-    ) -> BoxFuture<'static, Result<(), Failure>> {
+        codec: Codec,
+        payload: &Bytes,
+        spare: Option<Running>,
+    ) -> Running {
         match self {
-            Self::Bare(function) => function(context, payload),
-            Self::Layered(handler) => handler
-                .clone()
-                .oneshot(IncomingEvent { context, payload })
-                .boxed(),
+            Self::Bare(function) => function(context, codec, payload, spare),
+            Self::Layered(handler) => {
+                let payload = Payload::from_bytes(codec, payload.clone());
+                let event = IncomingEvent { context, payload };
+                running(spare, handler.clone().oneshot(event))
+            }
         }
     }
 
@@ -71,7 +93,7 @@ impl Runs {
         let inner = match self {
             Self::Layered(handler) => handler,
             Self::Bare(function) => BoxCloneSyncService::new(service_fn(move |event: IncomingEvent| {
-                function(event.context, event.payload)
+                function(event.context, event.payload.codec(), event.payload.bytes(), None)
             })),
         };
         Self::Layered(BoxCloneSyncService::new(Layered {

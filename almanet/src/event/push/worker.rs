@@ -2,23 +2,23 @@
 
 use std::{
     any::Any,
-    mem,
+    future::{self, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::Arc,
-    thread,
-    time::{Duration, SystemTime},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use almanet_nsq::TopicName;
-use bytes::Bytes;
-use futures_util::{FutureExt, future::poll_immediate};
-use tokio::time::{Instant, sleep_until};
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::{
+    task::coop,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    context::{self, EventContext, Surroundings},
-    layered::Runs,
+    context::{About, End, EventContext, Surroundings},
+    layered::{Running, Runs, running},
 };
 use crate::{
     cancellation::Cancellation,
@@ -32,9 +32,8 @@ use crate::{
     },
     panic,
     runner::Runner,
-    telemetry::{self, Answered, Timing},
+    telemetry::{Answered, ConsumeSpan, Timing},
     transport::{Delivery, Subscription},
-    wire::{EventBody, Headers, Payload},
 };
 
 /// What handles the events of one consumer.
@@ -52,20 +51,53 @@ pub(super) struct Worker {
     pub(super) abort: CancellationToken,
 }
 
-/// How the run of a handler ended that was not cut off.
-enum Ended {
-    Handled(thread::Result<Result<(), Failure>>),
-    TooSlow(Duration),
+/// An attempt at an event that takes its time. Dropped, it is over, and the event is delivered again at once.
+struct Attempt {
+    end: End,
+    event: Incoming,
+    timing: Timing,
 }
+
+/// What an attempt that is over leaves to the next one, so that it needs no memory of its own.
+#[derive(Default)]
+struct Spare {
+    context: Option<EventContext>,
+    running: Option<Running>,
+}
+
+/// Whether there are more events to be handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum More {
+    WhenThereIsRoom,
+    None,
+}
+
+/// How far the first poll has brought a handler.
+enum Begun {
+    Ended(Result<(), Failure>),
+    Waits(Running),
+}
+
+/// What is left to do for an event. Boxed, so that those which are handled at once carry none of it.
+type Rest = BoxFuture<'static, ()>;
 
 impl Worker {
     /// Handles what arrives until it is stopped, then drains.
     pub(super) async fn run(self: Arc<Self>, mut subscription: Subscription, stop: CancellationToken) {
         let mut runner = Runner::limited(self.concurrency);
-        while let Some(delivery) = self.next(&runner, &mut subscription, &stop).await {
-            if let Some(event) = self.entrance.admit(delivery) {
-                runner.run(Arc::clone(&self).handle(event));
-                runner.pause().await;
+        let mut spare = Spare::default();
+        loop {
+            let events =
+                poll_fn(|cx| self.poll_events(cx, &mut subscription, &mut runner, &mut spare, &stop));
+            tokio::select! {
+                biased;
+                more = events => if more == More::None { break },
+                // Last: waiting for it costs more than looking.
+                () = stop.cancelled() => break,
+            }
+            tokio::select! {
+                () = runner.room() => {}
+                () = stop.cancelled() => break,
             }
         }
         let late = |events| {
@@ -80,136 +112,142 @@ impl Worker {
         tracing::info!(topic = %self.topics, channel = %self.entrance.channel, "stopped");
     }
 
-    async fn next(
-        &self,
-        runner: &Runner,
+    /// Handles one event after another, for as long as there are some and room for them. An event is large, so it does not go
+    /// through the futures that would wait for the next one.
+    fn poll_events(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
         subscription: &mut Subscription,
+        runner: &mut Runner,
+        spare: &mut Spare,
         stop: &CancellationToken,
-    ) -> Option<Delivery> {
-        if stop.is_cancelled() {
-            return None;
+    ) -> Poll<More> {
+        while !stop.is_cancelled() {
+            if !runner.has_room() {
+                return Poll::Ready(More::WhenThereIsRoom);
+            }
+            // A subscription that always has a next message would let nothing else of this thread run.
+            let budget = ready!(coop::poll_proceed(cx));
+            let Some(delivery) = ready!(subscription.poll_recv(cx)) else {
+                break;
+            };
+            budget.made_progress();
+            let mut event = self.entrance.admit(delivery);
+            if !runner.gives_tasks() {
+                runner.begin(|| self.begin(event.take()?, spare));
+            } else if let Some(event) = event {
+                runner.spawn(Arc::clone(self).handle(event));
+            }
         }
-        tokio::select! {
-            biased;
-            next = async {
-                runner.room().await;
-                subscription.recv().await
-            } => next,
-            // Last: waiting for it costs more than looking.
-            () = stop.cancelled() => None,
+        Poll::Ready(More::None)
+    }
+
+    /// Handles an event in a task of its own.
+    async fn handle(self: Arc<Self>, event: Incoming) {
+        if let Some(rest) = self.begin(event, &mut Spare::default()) {
+            rest.await;
         }
     }
 
-    /// Handles one event and answers its message. Where it is dropped unanswered, it is delivered again at once.
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "the future of an async function has room for each argument twice"
-    )]
-    fn handle(self: Arc<Self>, mut event: Incoming) -> impl Future<Output = ()> {
-        async move {
-            let id = event.delivery.id;
-            let max_deferral = self.surroundings.session.max_deferral();
-            let attempt = match self.retry.place(event.attempts, id, max_deferral) {
-                Place::Run(attempt) => attempt,
-                Place::Wait(rest) => return event.defer(rest.min(max_deferral)),
-            };
-            let Some(topic) = self.topics.of_message(event.delivery.topic.as_deref()) else {
-                return;
-            };
-            let body = match &mut event.body {
-                Ok(body) => body,
-                Err(error) => {
-                    let failure = Failure::undecodable(error);
-                    return Box::pin(self.failed(event, &topic, attempt, &failure)).await;
-                }
-            };
-            if attempt > self.max_attempts {
-                let failure = Failure::retry(
-                    "it was delivered more often than it may be handled: its consumers died with it, or could not put it aside",
-                );
-                return Box::pin(self.failed(event, &topic, self.max_attempts, &failure)).await;
+    /// Handles an event as far as that needs no waiting. Most handlers end here, before there is a clock to be read or a timer
+    /// to be made. Where the event is dropped unanswered, it is delivered again at once.
+    fn begin(self: &Arc<Self>, mut event: Incoming, spare: &mut Spare) -> Option<Rest> {
+        let id = event.delivery.id;
+        let max_deferral = self.surroundings.session.max_deferral();
+        let number = match self.retry.place(event.attempts, id, max_deferral) {
+            Place::Run(number) => number,
+            Place::Wait(rest) => {
+                event.defer(rest.min(max_deferral));
+                return None;
             }
-            // A clone would have its share in the memory that the bodies of one read have in common, and several threads
-            // count those shares. Where the event fails, its body is read again.
-            let nothing = EventBody::new(
-                Headers::new(),
-                Payload::from_bytes(body.payload.codec(), Bytes::new()),
+        };
+        if let Err(error) = event.payload() {
+            let failure = Failure::undecodable(error);
+            return self.failed(event, number, &failure);
+        }
+        if number > self.max_attempts {
+            let failure = Failure::retry(
+                "it was delivered more often than it may be handled: its consumers died with it, or could not put it aside",
             );
-            let EventBody { headers, payload } = mem::replace(body, nothing);
-            let published = SystemTime::UNIX_EPOCH.checked_add(published(&event.delivery));
-            let context = EventContext::new(context::Shared {
-                surroundings: Arc::clone(&self.surroundings),
-                topic,
-                id,
-                node: Arc::clone(&event.delivery.node),
-                published: published.unwrap_or(SystemTime::UNIX_EPOCH),
-                headers,
-                attempt,
-                last_attempt: attempt >= self.max_attempts,
-                cancellation: Cancellation::default(),
-            });
-            let end = context.end_on_drop();
-            let mut timing = event.begin();
-            let outcome = self
-                .attempt(end.context(), context, payload, &event.delivery, &mut timing)
-                .await;
-            end.over();
-            if outcome.is_some() {
-                self.entrance.consumed.attempted(timing);
-            }
-            match outcome {
-                // The service is cut off.
-                None => {}
-                Some(Ok(())) => answered(event.finish(Answered::Ok)),
-                // Boxed, so that events that fare well carry none of it.
-                Some(Err(failure)) => {
-                    event.body = self.entrance.read(&event.delivery);
-                    Box::pin(self.failed(event, end.context().topic(), attempt, &failure)).await;
-                }
-            }
+            return self.failed(event, self.max_attempts, &failure);
         }
-    }
-
-    /// Runs the handler, and keeps the message from being delivered to others meanwhile; `None` when it is cut off.
-    async fn attempt(
-        &self,
-        around: &EventContext,
-        context: EventContext,
-        payload: Payload,
-        delivery: &Delivery,
-        timing: &mut Timing,
-    ) -> Option<Result<(), Failure>> {
-        let ended = |outcome: thread::Result<Result<(), Failure>>| {
-            Some(outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
+        let about = About {
+            id,
+            published: published(&event.delivery),
+            headers: event.take_headers(),
+            attempt: number,
+            last_attempt: number >= self.max_attempts,
+            cancellation: Cancellation::default(),
         };
-        // The handler itself may panic before there is a future.
-        let begin = || telemetry::consume(around, || self.handler.run(context, payload));
-        let mut running = match catch_unwind(AssertUnwindSafe(begin)) {
-            Ok(running) => AssertUnwindSafe(running).catch_unwind(),
-            Err(panic) => return ended(Err(panic)),
-        };
-        let mut running = Pin::new(&mut running);
-        // Most handlers that need no waiting end here, before there is a clock to be read or a timer to be made.
-        match poll_immediate(&mut running).await {
-            Some(outcome) => ended(outcome),
-            // Boxed, so that the events which are handled at once carry none of it.
-            None => {
+        let topic = self.topics.of_message(event.delivery.topic.as_deref())?;
+        let node = &event.delivery.node;
+        let context = EventContext::reusing(spare.context.take(), &self.surroundings, topic, node, about);
+        let mut timing = event.begin();
+        match self.poll_first(context.clone(), &event, &mut spare.running) {
+            Begun::Ended(outcome) => {
+                let rest = self.conclude(event, &context, timing, outcome);
+                spare.context = Some(context);
+                rest
+            }
+            Begun::Waits(running) => {
                 timing.waits();
-                match Box::pin(self.wait_for(running, delivery)).await? {
-                    Ended::Handled(outcome) => ended(outcome),
-                    Ended::TooSlow(timeout) => Some(Err(Failure::retry(format_args!(
-                        "it took longer than {timeout:?}"
-                    )))),
-                }
+                let attempt = Attempt {
+                    end: End(context),
+                    event,
+                    timing,
+                };
+                Some(Box::pin(Arc::clone(self).go_on(attempt, running)))
             }
         }
     }
 
-    /// Waits for a handler that takes its time; `None` when it is cut off.
-    async fn wait_for<H>(&self, mut running: Pin<&mut H>, delivery: &Delivery) -> Option<Ended>
-    where
-        H: Future<Output = thread::Result<Result<(), Failure>>>,
-    {
+    /// Runs the handler up to its first wait.
+    fn poll_first(&self, context: EventContext, event: &Incoming, spare: &mut Option<Running>) -> Begun {
+        // The handler itself may panic before there is a future.
+        let begun = catch_unwind(AssertUnwindSafe(|| {
+            let mut running = self.start(context, event, spare.take());
+            match (&mut running).now_or_never() {
+                Some(outcome) => {
+                    *spare = Some(running);
+                    Begun::Ended(outcome)
+                }
+                None => Begun::Waits(running),
+            }
+        }));
+        begun.unwrap_or_else(|panic| Begun::Ended(Err(panicked(&*panic))))
+    }
+
+    /// Begins to run the handler, in its span where somebody looks or a trace came in.
+    fn start(&self, context: EventContext, event: &Incoming, spare: Option<Running>) -> Running {
+        let (codec, payload) = match event.payload() {
+            Ok(payload) => payload,
+            Err(error) => return running(spare, future::ready(Err(Failure::undecodable(error)))),
+        };
+        match ConsumeSpan::open(&context) {
+            None => self.handler.run(context, codec, payload, spare),
+            Some(span) => {
+                let (handler, payload) = (self.handler.clone(), payload.clone());
+                let handling = async move { handler.run(context, codec, &payload, None).await };
+                running(spare, span.watch(handling))
+            }
+        }
+    }
+
+    /// Waits for a handler that takes its time, and answers its message.
+    async fn go_on(self: Arc<Self>, attempt: Attempt, running: Running) {
+        // Dropped in reverse: the attempt is over before its message goes back.
+        let Attempt { event, timing, end } = attempt;
+        // Otherwise the service is cut off.
+        if let Some(outcome) = self.wait_for(running, &event.delivery).await
+            && let Some(rest) = self.conclude(event, &end.0, timing, outcome)
+        {
+            rest.await;
+        }
+    }
+
+    /// Waits for a handler, and keeps the message from being delivered to others meanwhile; `None` when it is cut off.
+    async fn wait_for(&self, running: Running, delivery: &Delivery) -> Option<Result<(), Failure>> {
+        let mut running = AssertUnwindSafe(running).catch_unwind();
         let started = Instant::now();
         let ends_at = self.timeout.and_then(|timeout| started.checked_add(timeout));
         let touch_every = (delivery.message_timeout / 3).max(Duration::from_millis(1));
@@ -218,13 +256,15 @@ impl Worker {
             let wake_at = ends_at.map_or(touch_at, |ends_at| ends_at.min(touch_at));
             tokio::select! {
                 biased;
-                outcome = &mut running => return Some(Ended::Handled(outcome)),
+                outcome = &mut running => {
+                    return Some(outcome.unwrap_or_else(|panic| Err(panicked(&*panic))));
+                }
                 () = self.abort.cancelled() => return None,
                 () = sleep_until(wake_at) => {
                     if let (Some(ends_at), Some(timeout)) = (ends_at, self.timeout)
                         && ends_at <= Instant::now()
                     {
-                        return Some(Ended::TooSlow(timeout));
+                        return Some(Err(Failure::retry(format_args!("it took longer than {timeout:?}"))));
                     }
                     // When the connection is gone the broker delivers the message again, touched or not.
                     let _ = delivery.touch();
@@ -234,8 +274,31 @@ impl Worker {
         }
     }
 
-    /// Defers the event, or puts it aside.
-    async fn failed(&self, event: Incoming, topic: &TopicName, attempt: u32, failure: &Failure) {
+    /// Answers the message of an attempt that has ended; what takes time is returned.
+    fn conclude(
+        self: &Arc<Self>,
+        mut event: Incoming,
+        context: &EventContext,
+        timing: Timing,
+        outcome: Result<(), Failure>,
+    ) -> Option<Rest> {
+        context.over();
+        self.entrance.consumed.attempted(timing);
+        match outcome {
+            Ok(()) => {
+                answered(event.finish(Answered::Ok));
+                None
+            }
+            Err(failure) => {
+                self.entrance.read_again(&mut event);
+                self.failed(event, context.attempt(), &failure)
+            }
+        }
+    }
+
+    /// Has the event delivered again, or puts it aside, which takes time and is returned.
+    fn failed(self: &Arc<Self>, event: Incoming, attempt: u32, failure: &Failure) -> Option<Rest> {
+        let topic = self.topics.of_message(event.delivery.topic.as_deref())?;
         let reason = match failure.kind {
             FailureKind::Permanent => Some(Reason::Permanent),
             FailureKind::Undecodable => Some(Reason::Undecodable),
@@ -243,38 +306,53 @@ impl Worker {
                 (attempt >= self.max_attempts).then_some(Reason::Attempts)
             }
         };
-        let (channel, error) = (&self.entrance.channel, failure.message());
         let delay = match failure.kind {
             FailureKind::RetryAfter(delay) => delay,
             _ => self.retry.delay(attempt, event.delivery.id),
         };
-        let session = &self.surroundings.session;
-        let delay = delay.min(session.max_deferral());
-        let (message, node) = (event.delivery.id, Arc::clone(&event.delivery.node));
+        let delay = delay.min(self.surroundings.session.max_deferral());
         if let Some(reason) = reason {
-            let burial = Burial {
-                topic,
-                channel,
-                reason,
-                error,
-                attempts: attempt,
-            };
-            match burial.publish(session, &event).await {
-                Ok(()) => {
-                    tracing::warn!(%topic, %channel, event = %message, %node, %reason, attempt, error, "an event is a dead letter");
-                    return answered(event.finish(Answered::DeadLetter));
-                }
-                Err(refused) => {
-                    tracing::error!(
-                        %topic, %channel, event = %message, %node, error = &refused as &dyn std::error::Error,
-                        "an event cannot be put aside: it stays, and comes again in {delay:?}",
-                    );
-                    return answered(event.requeue(delay, Answered::NotPutAside));
-                }
+            let (worker, topic, error) = (Arc::clone(self), topic.clone(), failure.message().to_owned());
+            return Some(Box::pin(async move {
+                let burial = Burial {
+                    topic: &topic,
+                    channel: &worker.entrance.channel,
+                    reason,
+                    error: &error,
+                    attempts: attempt,
+                };
+                worker.put_aside(event, &burial, delay).await;
+            }));
+        }
+        let (channel, id, node) = (&self.entrance.channel, event.delivery.id, &event.delivery.node);
+        tracing::warn!(%topic, %channel, event = %id, %node, attempt, error = failure.message(), "an event failed: it comes again in {delay:?}");
+        answered(event.requeue(delay, Answered::Retried));
+        None
+    }
+
+    /// Makes the event a dead letter. It comes again after `delay` where that cannot be.
+    async fn put_aside(&self, event: Incoming, burial: &Burial<'_>, delay: Duration) {
+        let Burial {
+            topic,
+            channel,
+            reason,
+            error,
+            attempts,
+        } = *burial;
+        let (id, node) = (event.delivery.id, &event.delivery.node);
+        match burial.publish(&self.surroundings.session, &event).await {
+            Ok(()) => {
+                tracing::warn!(%topic, %channel, event = %id, %node, %reason, attempt = attempts, error, "an event is a dead letter");
+                answered(event.finish(Answered::DeadLetter));
+            }
+            Err(refused) => {
+                tracing::error!(
+                    %topic, %channel, event = %id, %node, error = &refused as &dyn std::error::Error,
+                    "an event cannot be put aside: it stays, and comes again in {delay:?}",
+                );
+                answered(event.requeue(delay, Answered::NotPutAside));
             }
         }
-        tracing::warn!(%topic, %channel, event = %message, %node, attempt, error, "an event failed: it comes again in {delay:?}");
-        answered(event.requeue(delay, Answered::Retried));
     }
 }
 
