@@ -17,6 +17,8 @@ use super::lasting_address;
 
 /// The program to run instead of this test binary: nsqd, or one that takes its flags and logs as it does.
 const NSQD_PROGRAM: &str = "ALMANET_TEST_NSQD_PROGRAM";
+/// Where this is set, what is named nowhere is a failure.
+const SKIPS_NOTHING: &str = "ALMANET_TEST_SKIPS_NOTHING";
 /// Where this binary listens when it is run again as a broker.
 const ADDRESS: &str = "ALMANET_TEST_BROKER_ADDRESS";
 /// What nsqd logs before its address.
@@ -35,9 +37,10 @@ impl Program {
         Self::start_at(lasting_address())
     }
 
-    /// Starts nsqd with these flags on a free port, and returns when it listens; `None` where no program is named.
+    /// Starts nsqd with these flags on a free port, and returns when it listens; `None` where no program is named and may
+    /// be missing.
     pub(crate) fn nsqd(flags: &[String]) -> Option<Self> {
-        let program = env::var_os(NSQD_PROGRAM)?;
+        let program = named(NSQD_PROGRAM)?;
         Some(Self::run_nsqd(
             program,
             SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -46,7 +49,7 @@ impl Program {
     }
 
     fn start_at(address: SocketAddr) -> Self {
-        if let Some(program) = env::var_os(NSQD_PROGRAM) {
+        if let Some(program) = named(NSQD_PROGRAM) {
             return Self::run_nsqd(program, address, &[]);
         }
         let mut again = Command::new(env::current_exe().unwrap());
@@ -109,6 +112,14 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The program that this variable names; fails where none is named and nothing may be skipped.
+fn named(variable: &str) -> Option<OsString> {
+    let program = env::var_os(variable);
+    let is_needed = env::var_os(SKIPS_NOTHING).is_some();
+    assert!(program.is_some() || !is_needed, "{variable} names no program");
+    program
 }
 
 /// The address in the line that says where it listens.
