@@ -7,7 +7,7 @@ use std::future::Future;
 
 use crate::Failure;
 
-/// What pairs of slices gave, each figure larger where it is better.
+/// What pairs of slices gave.
 #[derive(Debug)]
 pub struct Pairs(Vec<(f64, f64)>);
 

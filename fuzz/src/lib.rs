@@ -10,7 +10,8 @@
 //! What is found becomes a file in `fuzz/regressions/<target>`, which the tests run too.
 //!
 //! What `almanet-nsq` keeps to itself (what lookupd answers, compressed streams) is reached as a peer reaches it: over
-//! a socket. So is a whole broker, by its TCP and its HTTP port. Those targets are slower, by a factor of a hundred.
+//! a socket. So is a whole broker, by its TCP and its HTTP port, and whole sessions are, by a broker in memory. Those targets
+//! are slower, by a factor of a hundred.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -21,7 +22,10 @@
 
 mod target;
 
-pub use target::{broker, command, compressed, envelope, frame, http, identify, lookup, name, publish};
+pub use target::{
+    broker, command, compressed, envelope, event, frame, http, identify, lookup, name, publish, report,
+    session, topics,
+};
 
 /// One target, as the tests and the program `seeds` see it.
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +36,12 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Inputs that are valid, to begin with.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Whether each run goes over a socket.
+    /// Whether each run goes over a socket, or needs a broker.
     pub is_slow: bool,
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 14] = [
     Target {
         name: "frame",
         run: frame,
@@ -75,9 +79,33 @@ pub const TARGETS: [Target; 10] = [
         is_slow: false,
     },
     Target {
+        name: "event",
+        run: event,
+        seeds: target::event_seeds,
+        is_slow: false,
+    },
+    Target {
+        name: "report",
+        run: report,
+        seeds: target::report_seeds,
+        is_slow: false,
+    },
+    Target {
         name: "lookup",
         run: lookup,
         seeds: target::lookup_seeds,
+        is_slow: true,
+    },
+    Target {
+        name: "topics",
+        run: topics,
+        seeds: target::topics_seeds,
+        is_slow: true,
+    },
+    Target {
+        name: "session",
+        run: session,
+        seeds: target::session_seeds,
         is_slow: true,
     },
     Target {

@@ -101,8 +101,28 @@ fn envelopes_and_payloads() {
 }
 
 #[test]
+fn events() {
+    short_run("event");
+}
+
+#[test]
+fn reports_of_services() {
+    short_run("report");
+}
+
+#[test]
 fn answers_of_nsqlookupd() {
     short_run("lookup");
+}
+
+#[test]
+fn answers_about_topics() {
+    short_run("topics");
+}
+
+#[test]
+fn messages_to_sessions() {
+    short_run("session");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 //!     cargo run --release -p almanet-benches --bin rates -- --nsqd 127.0.0.1:4150 --slices 12
 //!     cargo run --release -p almanet-benches --bin rates -- --nsqd 127.0.0.1:4150 --broker embedded --load 1x256
 //!
-//! Both have the same client, which is `almanet-nsq` alone, in this process. In a slice, 90,000 messages are published,
-//! each publish confirmed, and then consumed and finished; an nsqd with `--mem-queue-size=100000` keeps them in memory. A
-//! ratio is one pair of neighbouring slices; the table has their medians and quartiles.
+//! Both have the same client, which is `almanet-nsq` alone, in this process. In a slice, 90,000 messages are published
+//! (`--messages`), each publish confirmed, and then consumed and finished; an nsqd with `--mem-queue-size=100000` keeps them in
+//! memory. A ratio is one pair of neighbouring slices; the table has their medians and quartiles.
 //!
 //! A load says how many messages share a publish (more than one are an MPUB, as nsqd's own benchmark has 200) and how many
 //! publishes wait for their confirmation at once. Where client and brokers share the processors, messages per second say
@@ -25,9 +25,6 @@ use bytes::Bytes;
 use clap::Parser;
 use tokio::task::JoinSet;
 
-/// Messages of one slice.
-const MESSAGES: u64 = 90_000;
-
 /// The role of a broker in a process of its own.
 const BROKER: &str = "--serve";
 
@@ -43,6 +40,9 @@ struct Args {
     /// How many pairs of slices there are for each load.
     #[arg(long, default_value_t = 12)]
     slices: usize,
+    /// How many messages a slice has; nsqd keeps no more than its `--mem-queue-size` in memory.
+    #[arg(long, default_value_t = 90_000, value_parser = clap::value_parser!(u64).range(1..))]
+    messages: u64,
     /// The size of a message in bytes.
     #[arg(long, default_value_t = 128)]
     body: usize,
@@ -85,8 +85,8 @@ async fn main() -> Result<(), Failure> {
         return child::broker().await;
     }
     let args = Args::parse();
-    let mut one = Side::start(&args.broker).await?;
-    let mut other = Side::start(&args.nsqd).await?;
+    let mut one = Side::start(&args.broker, &args).await?;
+    let mut other = Side::start(&args.nsqd, &args).await?;
     println!(
         "| | {}, messages/s | {}, messages/s | ratio, median | ratio, quartiles | broker's CPU, us/message | other's CPU |",
         args.broker, args.nsqd
@@ -98,28 +98,28 @@ async fn main() -> Result<(), Failure> {
         for number in 0..=args.slices {
             // Who goes first changes, since the first of a pair may find the machine in another state.
             let pair = if number % 2 == 0 {
-                let first = one.slice(load, args.body).await?;
-                (first, other.slice(load, args.body).await?)
+                let first = one.slice(load).await?;
+                (first, other.slice(load).await?)
             } else {
-                let first = other.slice(load, args.body).await?;
-                (one.slice(load, args.body).await?, first)
+                let first = other.slice(load).await?;
+                (one.slice(load).await?, first)
             };
             // The first pair was there to warm up.
             if number > 0 {
                 pairs.push(pair);
             }
         }
-        row(&format!("confirmed publishes, {load}"), &pairs, |slice| {
+        row(&format!("confirmed publishes, {load}"), &args, &pairs, |slice| {
             slice.published
         });
         all.extend(pairs);
     }
-    row("consumed and finished", &all, |slice| slice.consumed);
+    row("consumed and finished", &args, &all, |slice| slice.consumed);
     one.end().await?;
     other.end().await
 }
 
-fn row(name: &str, pairs: &[(Slice, Slice)], rate: fn(&Slice) -> Rate) {
+fn row(name: &str, args: &Args, pairs: &[(Slice, Slice)], rate: fn(&Slice) -> Rate) {
     let rates = Pairs::of(
         pairs
             .iter()
@@ -127,7 +127,7 @@ fn row(name: &str, pairs: &[(Slice, Slice)], rate: fn(&Slice) -> Rate) {
     );
     let cpu = |of: fn(&(Slice, Slice)) -> &Slice| {
         let total: Option<f64> = pairs.iter().map(|pair| rate(of(pair)).cpu_s).sum();
-        let us = total.map(|total| total * 1e6 / (MESSAGES as f64 * pairs.len() as f64));
+        let us = total.map(|total| total * 1e6 / (args.messages as f64 * pairs.len() as f64));
         us.map_or("-".to_owned(), |us| format!("{us:.2}"))
     };
     let [low, ratio, high] = rates.ratio();
@@ -156,6 +156,8 @@ struct Rate {
 
 /// A producer and a consumer on one broker.
 struct Side {
+    messages: u64,
+    body: Bytes,
     topic: TopicName,
     producer: Producer,
     consumer: Consumer,
@@ -166,7 +168,7 @@ struct Side {
 }
 
 impl Side {
-    async fn start(broker: &str) -> Result<Self, Failure> {
+    async fn start(broker: &str, args: &Args) -> Result<Self, Failure> {
         let (mut role, mut reached) = (None, None);
         let address = if broker == "process" {
             role.insert(Role::start([BROKER]).await?).said().to_owned()
@@ -183,6 +185,9 @@ impl Side {
         let config = ConsumerConfig::default().max_in_flight(2500);
         let channel = ChannelName::new("bench")?;
         Ok(Self {
+            messages: args.messages,
+            // The messages share one body, as in nsqd's own benchmark: making it is not the broker's.
+            body: vec![b'x'; args.body].into(),
             producer: Producer::connect(&address, ProducerConfig::default()).await?,
             consumer: Consumer::connect([&address], topic.clone(), channel, config).await?,
             topic,
@@ -192,29 +197,29 @@ impl Side {
         })
     }
 
-    async fn slice(&mut self, load: Load, size: usize) -> Result<Slice, Failure> {
+    async fn slice(&mut self, load: Load) -> Result<Slice, Failure> {
         let measuring = Measuring::begin(self.pid);
         let mut publishers = JoinSet::new();
         for number in 0..load.concurrency {
             // The same number for each, one more for the first of them if that does not come out even.
-            let more = u64::from(number < MESSAGES % load.concurrency);
-            let messages = MESSAGES / load.concurrency + more;
+            let more = u64::from(number < self.messages % load.concurrency);
+            let messages = self.messages / load.concurrency + more;
             let publisher = (self.producer.clone(), self.topic.clone());
-            publishers.spawn(publish(publisher, messages, load.batch, size));
+            publishers.spawn(publish(publisher, messages, load.batch, self.body.clone()));
         }
         while let Some(published) = publishers.join_next().await {
             published??;
         }
-        let published = measuring.end();
+        let published = measuring.end(self.messages);
 
         let measuring = Measuring::begin(self.pid);
-        for _ in 0..MESSAGES {
+        for _ in 0..self.messages {
             let delivery = self.consumer.recv().await.ok_or("the consumer has ended")?;
             delivery.finish()?;
         }
         Ok(Slice {
             published,
-            consumed: measuring.end(),
+            consumed: measuring.end(self.messages),
         })
     }
 
@@ -228,7 +233,7 @@ impl Side {
     }
 }
 
-/// Measures what becomes of [`MESSAGES`].
+/// Measures what becomes of the messages of a slice.
 struct Measuring {
     pid: Option<u32>,
     cpu_s: Option<f64>,
@@ -244,9 +249,9 @@ impl Measuring {
         }
     }
 
-    fn end(self) -> Rate {
+    fn end(self, messages: u64) -> Rate {
         Rate {
-            per_s: MESSAGES as f64 / self.begun.elapsed().as_secs_f64(),
+            per_s: messages as f64 / self.begun.elapsed().as_secs_f64(),
             cpu_s: cpu_s(self.pid)
                 .zip(self.cpu_s)
                 .map(|(after, before)| after - before),
@@ -259,15 +264,12 @@ fn cpu_s(pid: Option<u32>) -> Option<f64> {
 }
 
 /// Publishes, each batch after the confirmation of the last, until there are enough.
-///
-/// The messages share one body, as in nsqd's own benchmark: making it is not the broker's.
 async fn publish(
     (producer, topic): (Producer, TopicName),
     mut messages: u64,
     batch: u64,
-    size: usize,
+    body: Bytes,
 ) -> Result<(), Failure> {
-    let body = Bytes::from(vec![b'x'; size]);
     while messages > 0 {
         let count = batch.min(messages);
         match count {

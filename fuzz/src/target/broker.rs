@@ -1,12 +1,6 @@
 //! What clients send to a broker that runs, over TCP and over HTTP.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Once,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::net::SocketAddr;
 
 use almanet_broker::{Broker, BrokerConfig};
 use almanet_nsq_proto::{Frame, FrameDecoder, MAGIC_V2};
@@ -51,7 +45,6 @@ pub fn http(data: &[u8]) {
 
 /// Starts a broker, lets somebody speak to it, and looks whether it is well.
 fn served(speak: impl AsyncFnOnce(&Broker)) {
-    notice_panics();
     run(async {
         let config = BrokerConfig::default()
             .http_address(([127, 0, 0, 1], 0).into())
@@ -62,7 +55,6 @@ fn served(speak: impl AsyncFnOnce(&Broker)) {
         speak(&broker).await;
         expect_service(broker.tcp_addr()).await;
         broker.stop().await.expect("it stops");
-        assert!(!PANICKED.load(Ordering::SeqCst), "a task of the broker panicked");
     });
 }
 
@@ -120,20 +112,6 @@ fn expect_frames(answer: &[u8]) {
             Err(error) => panic!("no frame: {error}: {}", answer.escape_ascii()),
         }
     }
-}
-
-static PANICKED: AtomicBool = AtomicBool::new(false);
-
-/// Tokio catches what a task panics with, so it is noted when it happens.
-fn notice_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            PANICKED.store(true, Ordering::SeqCst);
-            before(panic);
-        }));
-    });
 }
 
 pub(crate) fn broker_seeds() -> Vec<Vec<u8>> {

@@ -1,41 +1,22 @@
 //! What nsqlookupd answers.
 
 use almanet_nsq::{Lookup, LookupConfig, TopicName};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
 
-use super::runtime::run;
+use super::{
+    answering::{answer, listener, status_and_body},
+    runtime::run,
+};
 
 /// The body of an answer, good or bad by its first byte: nodes that can be connected to, or an error.
 pub fn lookup(data: &[u8]) {
-    let (status, body) = match data.split_first() {
-        Some((0..=127, body)) => ("200 OK", body),
-        Some((_, body)) => ("404 Not Found", body),
-        None => return,
+    let Some((status, body)) = status_and_body(data) else {
+        return;
     };
     run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address").to_string();
+        let (listener, address) = listener().await;
         let lookup = Lookup::new([address], LookupConfig::default()).expect("a lookup");
         let topic = TopicName::new("topic").expect("a name");
-        let answering = async {
-            let (mut stream, _) = listener.accept().await.expect("a question");
-            let mut question = Vec::new();
-            while !question.ends_with(b"\r\n\r\n") {
-                if stream.read_buf(&mut question).await.unwrap_or(0) == 0 {
-                    return;
-                }
-            }
-            let head = format!(
-                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                body.len()
-            );
-            let answer = [head.as_bytes(), body].concat();
-            let _ = stream.write_all(&answer).await;
-        };
-        let (nodes, ()) = tokio::join!(lookup.nodes_with(&topic), answering);
+        let (nodes, ()) = tokio::join!(lookup.nodes_with(&topic), answer(&listener, status, body));
         if let Ok(mut nodes) = nodes {
             for node in nodes.current().iter() {
                 let (host, port) = node.rsplit_once(':').expect("a node without a port");

@@ -1,15 +1,20 @@
 //! The targets, and valid inputs for each.
 
+mod answering;
 mod broker;
 mod command;
 mod compressed;
 mod envelope;
+mod event;
 mod frame;
 mod identify;
 mod lookup;
 mod name;
 mod pieces;
+mod report;
 mod runtime;
+mod session;
+mod topics;
 
 pub use broker::{broker, http};
 pub(super) use broker::{broker_seeds, http_seeds};
@@ -19,6 +24,8 @@ pub use compressed::compressed;
 pub(super) use compressed::compressed_seeds;
 pub use envelope::envelope;
 pub(super) use envelope::envelope_seeds;
+pub use event::event;
+pub(super) use event::event_seeds;
 pub use frame::frame;
 pub(super) use frame::frame_seeds;
 pub use identify::identify;
@@ -27,3 +34,9 @@ pub use lookup::lookup;
 pub(super) use lookup::lookup_seeds;
 pub use name::name;
 pub(super) use name::name_seeds;
+pub use report::report;
+pub(super) use report::report_seeds;
+pub use session::session;
+pub(super) use session::session_seeds;
+pub use topics::topics;
+pub(super) use topics::topics_seeds;

@@ -3,11 +3,14 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use almanet_nsq::PublishError;
 use tokio::sync::watch;
+
+/// The node that confirmed a publish; `None` where there is but one.
+pub(super) type Node = Option<Arc<str>>;
 
 /// What a publisher was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +27,16 @@ struct Entry {
     /// How often brokers had been replaced when its publishing began.
     era: u32,
     outcome: Option<Outcome>,
+    node: Node,
     /// The attempt that the broker counted, for each time that it was delivered.
     attempts: Vec<u16>,
+}
+
+impl Entry {
+    /// Whether it is confirmed and has not come.
+    fn is_owed(&self) -> bool {
+        self.outcome == Some(Outcome::Confirmed) && self.attempts.is_empty()
+    }
 }
 
 /// How far it has got, for those who wait for that.
@@ -42,18 +53,30 @@ pub(super) struct Progress {
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    entries: Mutex<HashMap<u64, Entry>>,
-    era: watch::Sender<u32>,
+    books: Mutex<Books>,
     pub(super) progress: watch::Sender<Progress>,
 }
 
+#[derive(Debug, Default)]
+struct Books {
+    entries: HashMap<u64, Entry>,
+    /// How often brokers have been replaced.
+    era: u32,
+    /// The era that began when this node was last replaced.
+    replaced: HashMap<Node, u32>,
+}
+
 impl Ledger {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The number of the next message.
     pub(super) fn begin(&self) -> u64 {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = entries.len() as u64;
-        let era = *self.era.borrow();
-        entries.insert(
+        let mut books = self.books();
+        let number = books.entries.len() as u64;
+        let era = books.era;
+        books.entries.insert(
             number,
             Entry {
                 era,
@@ -63,20 +86,26 @@ impl Ledger {
         number
     }
 
-    /// Brokers that keep messages in memory have been replaced.
-    pub(super) fn begin_era(&self) {
-        self.era.send_modify(|era| *era += 1);
+    /// This node, which keeps messages in memory, has been replaced. Returns how many of its messages are owed.
+    pub(super) fn begin_era(&self, node: Node) -> usize {
+        let mut books = self.books();
+        books.era += 1;
+        let era = books.era;
+        let of_node = books.entries.values().filter(|entry| entry.node == node);
+        let owed = of_node.filter(|entry| entry.is_owed()).count();
+        books.replaced.insert(node, era);
+        owed
     }
 
-    pub(super) fn published(&self, number: u64, result: &Result<(), PublishError>) {
-        let outcome = match result {
-            Ok(()) => Outcome::Confirmed,
-            Err(PublishError::Unconfirmed { .. }) => Outcome::Unconfirmed,
-            Err(_) => Outcome::Failed,
+    pub(super) fn published(&self, number: u64, result: Result<Node, PublishError>) {
+        let (outcome, node) = match result {
+            Ok(node) => (Outcome::Confirmed, node),
+            Err(PublishError::Unconfirmed { .. }) => (Outcome::Unconfirmed, None),
+            Err(_) => (Outcome::Failed, None),
         };
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.get_mut(&number).expect("it was begun");
-        entry.outcome = Some(outcome);
+        let mut books = self.books();
+        let entry = books.entries.get_mut(&number).expect("it was begun");
+        (entry.outcome, entry.node) = (Some(outcome), node);
         let is_consumed = !entry.attempts.is_empty();
         self.progress.send_modify(|progress| {
             progress.ahead -= u64::from(is_consumed);
@@ -91,8 +120,11 @@ impl Ledger {
     }
 
     pub(super) fn consumed(&self, number: u64, attempts: u16) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.get_mut(&number).expect("what is consumed was published");
+        let mut books = self.books();
+        let entry = books
+            .entries
+            .get_mut(&number)
+            .expect("what is consumed was published");
         entry.attempts.push(attempts);
         let is_first = entry.attempts.len() == 1;
         let pays = is_first && entry.outcome == Some(Outcome::Confirmed);
@@ -104,18 +136,22 @@ impl Ledger {
     }
 
     pub(super) fn balance(&self) -> Balance {
-        let current = *self.era.borrow();
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let books = self.books();
         let mut balance = Balance::default();
-        for entry in entries.values() {
+        for entry in books.entries.values() {
             let times = entry.attempts.len();
             match entry.outcome {
                 None => balance.unanswered += 1,
                 Some(Outcome::Confirmed) => {
                     balance.confirmed += 1;
-                    let place = match entry.era == current {
-                        true => &mut balance.missing,
-                        false => &mut balance.gone_with_a_broker,
+                    // The node can have taken with it only what was begun before.
+                    let went = books
+                        .replaced
+                        .get(&entry.node)
+                        .is_some_and(|era| *era > entry.era);
+                    let place = match went {
+                        true => &mut balance.gone_with_a_broker,
+                        false => &mut balance.missing,
                     };
                     *place += usize::from(times == 0);
                 }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ledger::{Balance, Ledger, Progress},
+    ledger::{Balance, Ledger, Node, Progress},
     soon,
 };
 
@@ -40,15 +40,15 @@ impl Load {
     pub(super) fn publish(&mut self, producer: Producer) {
         self.publish_by(move |topic, body| {
             let producer = producer.clone();
-            async move { producer.publish(&topic, body).await }
+            async move { producer.publish(&topic, body).await.map(|()| None) }
         });
     }
 
-    /// Publishes through this pool in the same way.
+    /// Publishes through this pool in the same way. The books say which node has what.
     pub(super) fn publish_pool(&mut self, pool: ProducerPool) {
         self.publish_by(move |topic, body| {
             let pool = pool.clone();
-            async move { pool.publish(&topic, body).await }
+            async move { pool.publish_and_locate(&topic, body).await.map(Some) }
         });
     }
 
@@ -56,7 +56,7 @@ impl Load {
         &mut self,
         publish: impl Fn(TopicName, Bytes) -> Publishing + Clone + Send + 'static,
     ) where
-        Publishing: Future<Output = Result<(), PublishError>> + Send + 'static,
+        Publishing: Future<Output = Result<Node, PublishError>> + Send + 'static,
     {
         for _ in 0..PUBLISHERS {
             let (ledger, topic, publish) = (Arc::clone(&self.ledger), self.topic.clone(), publish.clone());
@@ -66,7 +66,7 @@ impl Load {
                     let number = ledger.begin();
                     let body = Bytes::from(number.to_string());
                     let result = publish(topic.clone(), body).await;
-                    ledger.published(number, &result);
+                    ledger.published(number, result);
                 }
             });
         }
@@ -90,13 +90,17 @@ impl Load {
         });
     }
 
-    /// Brokers that keep messages in memory have been replaced by others.
+    /// The broker, which keeps messages in memory, has been replaced by another.
     ///
-    /// Returns how many messages they can have taken with them: what is confirmed and has not come, and what every
+    /// Returns how many messages it can have taken with it: what is confirmed and has not come, and what every
     /// publisher can have been confirmed just now.
-    pub(super) fn brokers_were_replaced(&self) -> usize {
-        self.ledger.begin_era();
-        self.ledger.progress.borrow().owed as usize + PUBLISHERS
+    pub(super) fn broker_was_replaced(&self) -> usize {
+        self.ledger.begin_era(None) + PUBLISHERS
+    }
+
+    /// The same of one of a pool's nodes. What the others have confirmed has to come all the same.
+    pub(super) fn node_was_replaced(&self, node: &str) -> usize {
+        self.ledger.begin_era(Some(node.into())) + PUBLISHERS
     }
 
     /// Waits until the load has got so far.

@@ -12,7 +12,7 @@
 //! | fatal and non-fatal error frames | [`errors`] | `publishing`, `consuming` |
 //! | TLS: wrong authority, wrong name, expired | | `trusting`, `securing` |
 //! | AUTH refused, and expired | | `authenticating`, `renewing` |
-//! | lookupd: garbage, slow, silent, dribbling | | `lookup` |
+//! | lookupd: garbage, slow, silent, dribbling | [`lookupd`]: the real one, and nodes that die | `lookup` |
 //! | two nodes of which one dies, producers and pools | [`nodes`]; for calls: `cut_off` | `consuming`, `pool_failover` |
 //! | any of these in any order | [`schedule`] | |
 
@@ -20,6 +20,7 @@ mod cuts;
 mod errors;
 mod ledger;
 mod load;
+mod lookupd;
 mod nodes;
 pub(crate) mod program;
 mod restart;

@@ -112,12 +112,12 @@ async fn a_pool_confirms_everything_while_one_of_two_processes_is_killed_and_com
     let mut load = Load::new(unique_topic());
     let nodes = [&dying, &living].map(|node| node.address.to_string());
     load.consume(consumer(nodes.clone(), &load.topic).await);
-    load.publish_pool(pool(nodes, Duplicates::Allowed).await);
+    load.publish_pool(pool(nodes.clone(), Duplicates::Allowed).await);
     load.goes_on(500).await;
     let mut left = 0;
     for _ in 0..DEATHS {
         dying.kill();
-        left += load.brokers_were_replaced();
+        left += load.node_was_replaced(&nodes[0]);
         load.goes_on(500).await;
         dying.replace();
         load.goes_on(500).await;

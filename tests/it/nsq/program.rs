@@ -1,12 +1,12 @@
 //! A broker in a process of its own, which can be killed: the program that `ALMANET_TEST_NSQD_PROGRAM` names, or else
-//! this test binary, run again.
+//! this test binary, run again. And nsqlookupd, if `ALMANET_TEST_NSQLOOKUPD_PROGRAM` names it.
 
 use std::{
     env,
     ffi::OsString,
     io::{self, BufRead, BufReader, Read, Write},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     thread,
 };
 
@@ -17,10 +17,14 @@ use super::lasting_address;
 
 /// The program to run instead of this test binary: nsqd, or one that takes its flags and logs as it does.
 const NSQD_PROGRAM: &str = "ALMANET_TEST_NSQD_PROGRAM";
+const NSQLOOKUPD_PROGRAM: &str = "ALMANET_TEST_NSQLOOKUPD_PROGRAM";
+/// Where this is set, what is named nowhere is a failure.
+const SKIPS_NOTHING: &str = "ALMANET_TEST_SKIPS_NOTHING";
 /// Where this binary listens when it is run again as a broker.
 const ADDRESS: &str = "ALMANET_TEST_BROKER_ADDRESS";
-/// What nsqd logs before its address.
+/// What nsqd and nsqlookupd log before their addresses.
 const LISTENING: &str = "TCP: listening on ";
+const LISTENING_HTTP: &str = "HTTP: listening on ";
 
 /// The process; it is killed when this is dropped.
 pub(crate) struct Program {
@@ -35,9 +39,10 @@ impl Program {
         Self::start_at(lasting_address())
     }
 
-    /// Starts nsqd with these flags on a free port, and returns when it listens; `None` where no program is named.
+    /// Starts nsqd with these flags on a free port, and returns when it listens; `None` where no program is named and may
+    /// be missing.
     pub(crate) fn nsqd(flags: &[String]) -> Option<Self> {
-        let program = env::var_os(NSQD_PROGRAM)?;
+        let program = named(NSQD_PROGRAM)?;
         Some(Self::run_nsqd(
             program,
             SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -46,7 +51,7 @@ impl Program {
     }
 
     fn start_at(address: SocketAddr) -> Self {
-        if let Some(program) = env::var_os(NSQD_PROGRAM) {
+        if let Some(program) = named(NSQD_PROGRAM) {
             return Self::run_nsqd(program, address, &[]);
         }
         let mut again = Command::new(env::current_exe().unwrap());
@@ -75,16 +80,7 @@ impl Program {
 
     fn run(mut command: Command, data_path: TempDir) -> Self {
         // It ends with its input, so also when this process is killed.
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let address = listening(&mut log);
-        // What nobody reads would hold it up in the end.
-        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        let (child, [address]) = spawn(command.stdin(Stdio::piped()), [LISTENING]);
         Self {
             child,
             address,
@@ -111,16 +107,68 @@ impl Drop for Program {
     }
 }
 
-/// The address in the line that says where it listens.
-fn listening(log: &mut impl BufRead) -> SocketAddr {
+/// The program that this variable names; fails where none is named and nothing may be skipped.
+fn named(variable: &str) -> Option<OsString> {
+    let program = env::var_os(variable);
+    let is_needed = env::var_os(SKIPS_NOTHING).is_some();
+    assert!(program.is_some() || !is_needed, "{variable} names no program");
+    program
+}
+
+/// nsqlookupd; it is killed when this is dropped.
+pub(super) struct Lookupd {
+    child: Child,
+    /// Where nodes register.
+    pub(super) tcp: SocketAddr,
+    /// Where clients ask.
+    pub(super) http: SocketAddr,
+}
+
+impl Lookupd {
+    /// Starts it on free ports, and returns when it listens; `None` where no program is named and may be missing.
+    pub(super) fn start() -> Option<Self> {
+        let mut nsqlookupd = Command::new(named(NSQLOOKUPD_PROGRAM)?);
+        nsqlookupd.args(["--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"]);
+        let (child, [tcp, http]) = spawn(&mut nsqlookupd, [LISTENING, LISTENING_HTTP]);
+        Some(Self { child, tcp, http })
+    }
+}
+
+impl Drop for Lookupd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts it, and waits until it has said where it listens; the addresses are those behind these words.
+fn spawn<const N: usize>(command: &mut Command, words: [&str; N]) -> (Child, [SocketAddr; N]) {
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let addresses = listening(&mut log, words);
+    // What nobody reads would hold it up in the end.
+    thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+    (child, addresses)
+}
+
+/// The addresses in the lines that say where it listens.
+fn listening<const N: usize>(log: &mut BufReader<ChildStderr>, words: [&str; N]) -> [SocketAddr; N] {
+    let mut addresses = [None; N];
     let mut line = String::new();
-    loop {
+    while addresses.contains(&None) {
         line.clear();
         assert!(log.read_line(&mut line).unwrap() > 0, "it never listened");
-        if let Some((_, address)) = line.split_once(LISTENING) {
-            return address.trim().parse().unwrap();
+        for (word, address) in words.iter().zip(&mut addresses) {
+            if let Some((_, rest)) = line.split_once(word) {
+                *address = Some(rest.trim().parse().unwrap());
+            }
         }
     }
+    addresses.map(Option::unwrap)
 }
 
 /// No test: what [`Program`] runs.

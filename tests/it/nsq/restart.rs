@@ -59,7 +59,7 @@ async fn a_broker_that_is_restarted_under_load_loses_only_what_it_had_in_memory(
     let mut left = 0;
     for _ in 0..RESTARTS {
         broker.stop().await.unwrap();
-        left += load.brokers_were_replaced();
+        left += load.broker_was_replaced();
         broker = broker_at(address).await;
         load.goes_on(500).await;
     }
@@ -81,7 +81,7 @@ async fn a_broker_that_is_killed_and_restarted_under_load_loses_only_what_it_had
     let mut left = 0;
     for _ in 0..RESTARTS {
         broker.kill();
-        left += load.brokers_were_replaced();
+        left += load.broker_was_replaced();
         broker.replace();
         load.goes_on(500).await;
     }
@@ -106,7 +106,7 @@ async fn a_broker_that_is_replaced_by_another_is_left_for_it() {
     first.stop().await.unwrap();
     proxy.until(|counts| counts.refused >= 3).await;
     proxy.point_to(second.tcp_addr().to_string());
-    load.brokers_were_replaced();
+    load.broker_was_replaced();
     proxy.refuse(false);
     load.goes_on(500).await;
     let balance = load.settle().await;

@@ -6,8 +6,14 @@
 //! embedded broker in this process too comes first. Without `--nsqd` the peers that need one are left out, and without
 //! a `nats-server` so is NATS. Each cell is measured for `--seconds`, after a short warm-up. `--rounds` repeats all of
 //! it and keeps the fastest of each cell, which is the one that other programs on the machine disturbed least.
+//!
+//!     cargo run --release -p almanet-benches --bin compare -- --nsqd 127.0.0.1:4150 --slices 40
+//!
+//! With `--slices` it compares nothing but the round trip of a lone call, over that nsqd and over NATS, in so many pairs of
+//! neighbouring slices of `--slice-ms`: see [`lone`].
 
 mod almanet;
+mod lone;
 mod nats;
 mod peer;
 mod table;
@@ -48,6 +54,12 @@ struct Args {
     /// How often all is measured.
     #[arg(long, default_value_t = 2)]
     rounds: u32,
+    /// Compares a lone call's round trip over nsqd with NATS's instead, in so many pairs of slices.
+    #[arg(long, requires = "nsqd", value_parser = clap::value_parser!(u32).range(1..))]
+    slices: Option<u32>,
+    /// How long a slice takes, in milliseconds.
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(1..))]
+    slice_ms: u64,
     /// Where the JSON file goes.
     #[arg(long, default_value = "compare.json")]
     output: PathBuf,
@@ -61,6 +73,10 @@ async fn main() -> Result<(), Failure> {
     let args = Args::parse();
     if args.broker {
         return child::broker().await;
+    }
+    if let (Some(slices), Some(nsqd)) = (args.slices, &args.nsqd) {
+        let slice = Duration::from_millis(args.slice_ms);
+        return lone::compare(nsqd, &args.nats_server, args.body, slices, slice).await;
     }
     let cell_time = Duration::try_from_secs_f64(args.seconds)?;
     let mut comparison = Comparison::new(args.body, args.seconds, args.rounds);
@@ -96,7 +112,7 @@ async fn measure(peer: &Peer, body: usize, time: Duration) -> Result<Vec<Row>, F
             calls: u64::MAX,
             time,
         };
-        running.call(concurrency, bound(WARM_UP), &body).await?;
+        running.call(concurrency, bound(WARM_UP.min(time)), &body).await?;
         let here = CpuMeter::start(process::id());
         let broker = running.broker_pid().map(CpuMeter::start);
         let measured = running.call(concurrency, bound(time), &body).await?;
