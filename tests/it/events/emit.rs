@@ -144,37 +144,6 @@ impl Transport for Recording {
     async fn close(&self) {}
 }
 
-#[tokio::test]
-async fn a_deferred_event_comes_later_also_beyond_what_brokers_hold_back() {
-    let broker = TestBroker::start().await;
-    let step = Duration::from_millis(150);
-    let session = broker.session_with(|builder| builder.max_deferral(step)).await;
-    let topic = unique("test.later");
-    let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
-    let consumer = PushConsumer::new(&topic, "worker", move |context: EventContext, number: u64| {
-        seen.send((number, context.attempt(), Instant::now())).unwrap();
-        async {}
-    });
-    let _running = consumer.start(&session).await.unwrap();
-    let start = Instant::now();
-    let delays = [100, 500];
-    for delay in delays {
-        session
-            .produce_after(&topic, Duration::from_millis(delay), &delay)
-            .await
-            .unwrap();
-    }
-    for delay in delays {
-        let (number, attempt, at) = handled.recv().await.unwrap();
-        assert_eq!((number, attempt), (delay, 1));
-        assert!(
-            at - start >= Duration::from_millis(delay - 5),
-            "{delay}: {:?}",
-            at - start
-        );
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_deferred_event_comes_on_time_days_later() {
     const DAY: Duration = Duration::from_secs(86_400);

@@ -21,5 +21,6 @@ mod restart;
 mod schemas;
 mod slow;
 mod stats;
+mod steps;
 mod tally;
 mod versions;
