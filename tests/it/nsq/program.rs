@@ -24,6 +24,7 @@ const LISTENING: &str = "TCP: listening on ";
 
 /// The process; it is killed when this is dropped.
 pub(crate) struct Program {
+    command: Command,
     child: Child,
     pub(crate) address: SocketAddr,
     _data_path: TempDir,
@@ -74,22 +75,28 @@ impl Program {
     }
 
     fn run(mut command: Command, data_path: TempDir) -> Self {
-        // It ends with its input, so also when this process is killed.
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let address = listening(&mut log);
-        // What nobody reads would hold it up in the end.
-        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        let (child, address) = spawn(&mut command);
         Self {
+            command,
             child,
             address,
             _data_path: data_path,
         }
+    }
+
+    /// Stops an nsqd that has a port of its own (SIGTERM), and starts it again, with its flags and its data path.
+    pub(crate) fn stop_and_restart(&mut self) {
+        let id = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(asked.success());
+        assert!(self.child.wait().unwrap().success(), "it could not stop in order");
+        (self.child, self.address) = spawn(&mut self.command);
+    }
+
+    /// As [`stop_and_restart`](Self::stop_and_restart), but kills it (SIGKILL).
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        (self.child, self.address) = spawn(&mut self.command);
     }
 
     /// Kills the process (SIGKILL); it is gone when this returns.
@@ -109,6 +116,22 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts it, and returns when it listens.
+fn spawn(command: &mut Command) -> (Child, SocketAddr) {
+    // It ends with its input, so also when this process is killed.
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let address = listening(&mut log);
+    // What nobody reads would hold it up in the end.
+    thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+    (child, address)
 }
 
 /// The address in the line that says where it listens.
