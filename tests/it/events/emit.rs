@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use almanet::{
-    Codec, Event, EventContext, Headers, ProduceError, PushConsumer, Session,
+    Broker, BrokerConfig, Codec, Event, EventContext, Headers, ProduceError, PushConsumer, Session,
     testing::MemoryBroker,
     transport::{
         ChannelName, Publication, PublishError, SubscribeError, SubscribeOptions, Subscription, TopicName,
@@ -18,7 +18,8 @@ use tokio::{
     time::Instant,
 };
 
-use super::tally::Tally;
+use super::tally::{PATIENCE, Tally};
+use crate::nsq::program::Program;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, Event)]
 #[event(topic = "almanet.test.measured", version = 2)]
@@ -84,6 +85,46 @@ async fn events_that_are_emitted_together_are_published_all_or_none() {
             break;
         }
     }
+}
+
+/// The broker takes less in one message than the client believes, so it is the one that refuses; what another publishes at
+/// the same time is not refused with it.
+async fn broker_takes_all_or_none(address: &str) {
+    let session = Session::connect(address).await.unwrap();
+    let mut consumer = session.consume_broadcast::<Measured>().await.unwrap();
+    let event = |value: &str| Measured { value: value.into() };
+    let events = [event("first"), event(&"x".repeat(2 * SMALL)), event("last")];
+    let beside = event("beside");
+    let (refused, published) = tokio::join!(session.emit_all(&events), session.emit(&beside));
+    assert!(
+        matches!(refused, Err(ProduceError::Publish(PublishError::Refused { .. }))),
+        "{refused:?}"
+    );
+    published.unwrap();
+    session.emit(&event("alone")).await.unwrap();
+    for expected in ["beside", "alone"] {
+        let event = consumer.recv_timeout(PATIENCE).await.unwrap().unwrap();
+        assert_eq!(event.value, expected, "some of them were published");
+        event.ack().unwrap();
+    }
+}
+
+/// The largest message of a broker that takes little, in bytes.
+const SMALL: usize = 1000;
+
+#[tokio::test]
+async fn the_embedded_broker_takes_all_or_none_of_what_is_emitted_together() {
+    let config = BrokerConfig::default().max_message_size(SMALL);
+    let broker = Broker::start(config).await.unwrap();
+    broker_takes_all_or_none(&broker.tcp_addr().to_string()).await;
+}
+
+#[tokio::test]
+async fn nsqd_takes_all_or_none_of_what_is_emitted_together() {
+    let Some(nsqd) = Program::nsqd(&[format!("--max-msg-size={SMALL}")]) else {
+        return;
+    };
+    broker_takes_all_or_none(&nsqd.address.to_string()).await;
 }
 
 /// One publication is one command: `MPUB` where there are several messages.
