@@ -24,3 +24,4 @@ mod stats;
 mod steps;
 mod tally;
 mod versions;
+mod ways;
