@@ -33,10 +33,7 @@ struct Shop {
 impl Shop {
     async fn open(address: &str) -> Result<Self, Box<dyn Error>> {
         let session = Session::connect(address).await?;
-        let prices = Arc::new(Mutex::new(HashMap::from([
-            ("tea".to_owned(), 3),
-            ("cake".to_owned(), 4),
-        ])));
+        let prices = Arc::new(Mutex::new(HashMap::new()));
         let forgot = Arc::new(Notify::new());
         let listening = PushConsumer::broadcast(PriceChanged::TOPIC, {
             let (prices, forgot) = (Arc::clone(&prices), Arc::clone(&forgot));
@@ -50,6 +47,11 @@ impl Shop {
             }
         });
         let listening = listening.start(&session).await?;
+        // Only now: it hears of no change from before it listened.
+        prices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend([("tea".to_owned(), 3), ("cake".to_owned(), 4)]);
         Ok(Self {
             prices,
             forgot,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use almanet::{
-    Consumer, EventContext, Failure, PushConsumer, Reason, ReplayError, Session,
-    transport::InProcessTransport,
+    Consumer, EventContext, Failure, ProduceError, PushConsumer, Reason, Received, ReplayError, Session,
+    Undecodable,
+    transport::{InProcessTransport, PublishError},
 };
 use almanet_tests::{TestBroker, unique};
 
@@ -228,6 +229,73 @@ async fn a_pull_consumer_can_put_aside_too() {
         .collect();
     assert_eq!(whys[0], (Reason::Permanent, "a prime".to_owned()));
     assert_eq!(whys[1].0, Reason::Undecodable);
+}
+
+#[tokio::test]
+async fn a_pull_consumer_finishes_nothing_before_its_dead_letter_is_confirmed() {
+    let transport = Refusing::new(".dlq");
+    let builder = Session::builder().transport(transport.clone());
+    let session = builder.connect().await.unwrap();
+    let mut numbers = session.consume_topic::<u64>("numbers", "worker").await.unwrap();
+    session.produce("numbers", &7).await.unwrap();
+    session.produce("numbers", "seven").await.unwrap();
+    let letters = session
+        .dead_letters("numbers")
+        .unwrap()
+        .quiet(Duration::from_millis(50));
+
+    let (seven, text) = number_and_text(&mut numbers, 1).await;
+    let refused = [
+        numbers.dead_letter(seven, "a prime").await,
+        numbers.dead_letter_undecodable(text).await,
+    ];
+    for outcome in refused {
+        assert!(
+            matches!(outcome, Err(ProduceError::Publish(PublishError::Closed))),
+            "{outcome:?}"
+        );
+    }
+    transport.refused(2).await;
+    assert_eq!(letters.list().await.unwrap().len(), 0);
+
+    transport.relent();
+    let (seven, text) = number_and_text(&mut numbers, 2).await;
+    numbers.dead_letter(seven, "a prime").await.unwrap();
+    numbers.dead_letter_undecodable(text).await.unwrap();
+    let mut whys: Vec<_> = letters
+        .list()
+        .await
+        .unwrap()
+        .iter()
+        .map(|letter| (letter.reason().as_str(), letter.attempts()))
+        .collect();
+    whys.sort_unstable();
+    assert_eq!(whys, [("permanent", 2), ("undecodable", 2)], "one letter each");
+    // Whatever was not finished would come now, before the last.
+    numbers.close().await;
+    session.produce("numbers", &8).await.unwrap();
+    let mut rest = session.consume_topic::<u64>("numbers", "worker").await.unwrap();
+    let last = rest.recv_timeout(PATIENCE).await.unwrap().unwrap();
+    assert_eq!((*last, last.attempts()), (8, 1));
+    last.ack().unwrap();
+}
+
+/// The next number and the next message that is none, in whichever order, each delivered for the `attempt`th time.
+async fn number_and_text(numbers: &mut Consumer<u64>, attempt: u16) -> (Received<u64>, Undecodable) {
+    let (mut number, mut text) = (None, None);
+    for _ in 0..2 {
+        match numbers.recv_timeout(PATIENCE).await.expect("it comes in time") {
+            Ok(event) => {
+                assert_eq!(event.attempts(), attempt);
+                number = Some(event);
+            }
+            Err(message) => {
+                assert_eq!(message.delivery().attempts, attempt);
+                text = Some(message);
+            }
+        }
+    }
+    (number.unwrap(), text.unwrap())
 }
 
 async fn in_process() -> Session {

@@ -59,7 +59,7 @@ async fn brokers_hold_what_fails_back_for_as_long() {
     );
 }
 
-/// What [`what_fails_waits_as_long_as_it_shall`] shows, in delays as they are in earnest.
+/// What [`super::steps`] shows over brokers, in delays as they are in earnest.
 #[tokio::test(start_paused = true)]
 async fn a_delay_beyond_the_brokers_longest_is_made_of_several() {
     const LONG: Duration = Duration::from_secs(9000);
@@ -87,30 +87,6 @@ async fn a_delay_beyond_the_brokers_longest_is_made_of_several() {
     letter.ack().unwrap();
     let letter = session.dead_letters("reports").unwrap().list().await.unwrap();
     assert_eq!(letter[0].attempts(), 3, "a step counted as an attempt");
-}
-
-/// That real brokers are asked for no more than they grant: longer deferrals are refused by nsqd.
-#[tokio::test]
-async fn brokers_are_asked_for_steps_of_a_long_delay() {
-    let broker = TestBroker::start().await;
-    let step = Duration::from_millis(50);
-    let session = broker.session_with(|builder| builder.max_deferral(step)).await;
-    let topic = unique("test.steps");
-    let (seen, mut attempts) = tokio::sync::mpsc::unbounded_channel();
-    let consumer = PushConsumer::new(&topic, "worker", move |context: EventContext, _: u64| {
-        seen.send((context.attempt(), Instant::now())).unwrap();
-        async { Err::<(), _>(Failure::retry("not yet")) }
-    });
-    let _running = consumer
-        .retry(EventRetry::fixed(Duration::from_millis(180)))
-        .start(&session)
-        .await
-        .unwrap();
-    session.produce(&topic, &7).await.unwrap();
-    let (first, began) = attempts.recv().await.unwrap();
-    let (second, at) = attempts.recv().await.unwrap();
-    assert_eq!((first, second), (1, 2));
-    assert!(at - began >= Duration::from_millis(175), "{:?}", at - began);
 }
 
 #[tokio::test(start_paused = true)]

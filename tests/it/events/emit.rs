@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use almanet::{
-    Codec, Event, EventContext, Headers, ProduceError, PushConsumer, Session,
+    Broker, BrokerConfig, Codec, Event, EventContext, Headers, ProduceError, PushConsumer, Session,
     testing::MemoryBroker,
     transport::{
         ChannelName, Publication, PublishError, SubscribeError, SubscribeOptions, Subscription, TopicName,
@@ -18,7 +18,8 @@ use tokio::{
     time::Instant,
 };
 
-use super::tally::Tally;
+use super::tally::{PATIENCE, Tally};
+use crate::nsq::program::Program;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, Event)]
 #[event(topic = "almanet.test.measured", version = 2)]
@@ -86,6 +87,46 @@ async fn events_that_are_emitted_together_are_published_all_or_none() {
     }
 }
 
+/// The broker takes less in one message than the client believes, so it is the one that refuses; what another publishes at
+/// the same time is not refused with it.
+async fn broker_takes_all_or_none(address: &str) {
+    let session = Session::connect(address).await.unwrap();
+    let mut consumer = session.consume_broadcast::<Measured>().await.unwrap();
+    let event = |value: &str| Measured { value: value.into() };
+    let events = [event("first"), event(&"x".repeat(2 * SMALL)), event("last")];
+    let beside = event("beside");
+    let (refused, published) = tokio::join!(session.emit_all(&events), session.emit(&beside));
+    assert!(
+        matches!(refused, Err(ProduceError::Publish(PublishError::Refused { .. }))),
+        "{refused:?}"
+    );
+    published.unwrap();
+    session.emit(&event("alone")).await.unwrap();
+    for expected in ["beside", "alone"] {
+        let event = consumer.recv_timeout(PATIENCE).await.unwrap().unwrap();
+        assert_eq!(event.value, expected, "some of them were published");
+        event.ack().unwrap();
+    }
+}
+
+/// The largest message of a broker that takes little, in bytes.
+const SMALL: usize = 1000;
+
+#[tokio::test]
+async fn the_embedded_broker_takes_all_or_none_of_what_is_emitted_together() {
+    let config = BrokerConfig::default().max_message_size(SMALL);
+    let broker = Broker::start(config).await.unwrap();
+    broker_takes_all_or_none(&broker.tcp_addr().to_string()).await;
+}
+
+#[tokio::test]
+async fn nsqd_takes_all_or_none_of_what_is_emitted_together() {
+    let Some(nsqd) = Program::nsqd(&[format!("--max-msg-size={SMALL}")]) else {
+        return;
+    };
+    broker_takes_all_or_none(&nsqd.address.to_string()).await;
+}
+
 /// One publication is one command: `MPUB` where there are several messages.
 #[tokio::test]
 async fn events_that_are_emitted_together_are_one_publication() {
@@ -142,37 +183,6 @@ impl Transport for Recording {
     }
 
     async fn close(&self) {}
-}
-
-#[tokio::test]
-async fn a_deferred_event_comes_later_also_beyond_what_brokers_hold_back() {
-    let broker = TestBroker::start().await;
-    let step = Duration::from_millis(150);
-    let session = broker.session_with(|builder| builder.max_deferral(step)).await;
-    let topic = unique("test.later");
-    let (seen, mut handled) = tokio::sync::mpsc::unbounded_channel();
-    let consumer = PushConsumer::new(&topic, "worker", move |context: EventContext, number: u64| {
-        seen.send((number, context.attempt(), Instant::now())).unwrap();
-        async {}
-    });
-    let _running = consumer.start(&session).await.unwrap();
-    let start = Instant::now();
-    let delays = [100, 500];
-    for delay in delays {
-        session
-            .produce_after(&topic, Duration::from_millis(delay), &delay)
-            .await
-            .unwrap();
-    }
-    for delay in delays {
-        let (number, attempt, at) = handled.recv().await.unwrap();
-        assert_eq!((number, attempt), (delay, 1));
-        assert!(
-            at - start >= Duration::from_millis(delay - 5),
-            "{delay}: {:?}",
-            at - start
-        );
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use almanet_tests::{
     unique,
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, Semaphore},
     time::{Instant, timeout},
 };
 
@@ -146,7 +146,7 @@ async fn a_consumer_that_dies_with_a_full_window_loses_nothing() {
     let proxy = Proxy::to(broker.address()).await;
     let (living, dying) = (session(broker.address()).await, session(&proxy.address()).await);
     let topic = unique("test.window");
-    let held = Arc::new(tokio::sync::Semaphore::new(0));
+    let held = Arc::new(Semaphore::new(0));
     let stuck = PushConsumer::new(&topic, "worker", {
         let held = Arc::clone(&held);
         move |_: EventContext, _: u64| {
@@ -185,39 +185,42 @@ async fn a_consumer_that_dies_with_a_full_window_loses_nothing() {
 #[tokio::test]
 async fn a_consumer_that_stalls_does_not_hold_up_the_other() {
     const EVENTS: u64 = 500;
+    const HELD: u64 = 4;
     let broker = TestBroker::start().await;
     let session = session(broker.address()).await;
     let topic = unique("test.stall");
-    let (tally, release) = (Tally::default(), Arc::new(Notify::new()));
-    let stalled = Tally::default();
+    let (handled, stalled, released) = (Tally::default(), Tally::default(), Arc::new(Semaphore::new(0)));
     let stalling = PushConsumer::new(&topic, "worker", {
-        let (tally, release, stalled) = (tally.clone(), Arc::clone(&release), stalled.clone());
+        let (handled, stalled, released) = (handled.clone(), stalled.clone(), Arc::clone(&released));
         move |_: EventContext, number: u64| {
-            let (tally, release, stalled) = (tally.clone(), Arc::clone(&release), stalled.clone());
+            stalled.add(number);
+            let (handled, released) = (handled.clone(), Arc::clone(&released));
             async move {
-                stalled.add(number);
-                release.notified().await;
-                tally.add(number);
+                released.acquire().await.unwrap().forget();
+                handled.add(number);
             }
         }
     });
-    let _stalling = stalling.concurrency(4).start(&session).await.unwrap();
-    let _working = counting(&topic, &tally).start(&session).await.unwrap();
+    let _stalling = stalling.concurrency(HELD as usize).start(&session).await.unwrap();
     let mut books = Books::of(&topic);
-    books.publish(&session, 0..EVENTS).await;
-    // It holds what it may hold at once, and no more.
-    tally.distinct(EVENTS as usize - 4).await;
-    assert!(stalled.total() <= 4);
-    for _ in 0..4 {
-        release.notify_one();
-        let rest = tally.now().len();
-        if rest == EVENTS as usize {
-            break;
-        }
-        tally.distinct(rest + 1).await;
-    }
-    tally.distinct(EVENTS as usize).await;
-    let balance = books.balance(&session, &tally).await;
+    books.publish(&session, 0..HELD).await;
+    // They are all its own before there is anybody else.
+    stalled.distinct(HELD as usize).await;
+    let _working = counting(&topic, &handled).start(&session).await.unwrap();
+    books.publish(&session, HELD..EVENTS).await;
+
+    handled.distinct((EVENTS - HELD) as usize).await;
+    let seen = |tally: &Tally| tally.now().into_keys().collect::<Vec<_>>();
+    assert_eq!(seen(&handled), (HELD..EVENTS).collect::<Vec<_>>());
+    assert_eq!(
+        seen(&stalled),
+        (0..HELD).collect::<Vec<_>>(),
+        "it took more than it may hold"
+    );
+    released.add_permits(HELD as usize);
+    handled.distinct(EVENTS as usize).await;
+    assert_eq!(u64::from(stalled.total()), HELD);
+    let balance = books.balance(&session, &handled).await;
     assert_eq!((balance.handled, balance.again), (EVENTS as usize, 0));
 }
 

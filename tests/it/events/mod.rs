@@ -22,5 +22,7 @@ mod restart;
 mod schemas;
 mod slow;
 mod stats;
+mod steps;
 mod tally;
 mod versions;
+mod ways;

@@ -7,6 +7,8 @@ use almanet_tests::{TestBroker, unique};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::tally::PATIENCE;
+
 #[derive(Debug, PartialEq, Serialize, Deserialize, Event)]
 #[event(topic = "almanet.test.joined")]
 struct UserJoined {
@@ -162,4 +164,32 @@ async fn an_event_that_is_touched_stays_and_one_that_is_not_goes_to_another() {
     // Whoever let it pass hears that it is too late.
     held.ack().unwrap_err();
     taken.ack().unwrap();
+}
+
+#[tokio::test]
+async fn an_event_that_is_touched_stays_over_a_broker() {
+    let broker = TestBroker::start().await;
+    let session = broker.session().await;
+    let (topic, timeout) = (unique("test.orders"), Duration::from_secs(2));
+    let consume = session.consume_topic::<u32>(&topic, "worker");
+    let mut orders = consume.message_timeout(timeout).await.unwrap();
+    session.produce(&topic, &7).await.unwrap();
+    let held = orders.recv_timeout(PATIENCE).await.unwrap().unwrap();
+    for _ in 0..4 {
+        let again = orders.recv_timeout(timeout / 2).await;
+        assert!(again.is_none(), "it was taken away");
+        held.touch().unwrap();
+    }
+    let start = Instant::now();
+    let again = orders.recv_timeout(PATIENCE).await.unwrap().unwrap();
+    let passed = start.elapsed();
+    assert_eq!((*again, again.attempts()), (7, 2));
+    assert!(passed + Duration::from_millis(50) >= timeout, "{passed:?}");
+    again.ack().unwrap();
+    // It is too late, so nothing comes of it.
+    drop(held);
+    session.produce(&topic, &8).await.unwrap();
+    let next = orders.recv_timeout(PATIENCE).await.unwrap().unwrap();
+    assert_eq!((*next, next.attempts()), (8, 1));
+    next.ack().unwrap();
 }

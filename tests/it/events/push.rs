@@ -1,6 +1,9 @@
 //! Functions that are given events.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
 
 use almanet::{
     EventContext, EventRetry, Failure, PushConsumer, Reason, Session, StartError, testing::MemoryBroker,
@@ -52,11 +55,12 @@ async fn an_event_that_fails_is_handled_again_until_it_is_a_dead_letter() {
         .consume_topic::<u64>(format!("{topic}.dlq"), "test")
         .await
         .unwrap();
-    let attempts = Tally::default();
+    let (attempts, ran) = (Tally::default(), Arc::<Mutex<Vec<SystemTime>>>::default());
     let consumer = PushConsumer::new(&topic, "worker", {
-        let attempts = attempts.clone();
+        let (attempts, ran) = (attempts.clone(), Arc::clone(&ran));
         move |context: EventContext, number: u64| {
             attempts.add(u64::from(context.attempt()));
+            ran.lock().unwrap().push(SystemTime::now());
             assert_eq!(context.is_last_attempt(), context.attempt() == 3);
             async move { Err::<(), _>(std::io::Error::other(format!("{number} is too much"))) }
         }
@@ -67,6 +71,7 @@ async fn an_event_that_fails_is_handled_again_until_it_is_a_dead_letter() {
         .start(&session)
         .await
         .unwrap();
+    let began = SystemTime::now();
     session.produce(&topic, &7).await.unwrap();
 
     let letter = dead.recv_timeout(PATIENCE).await.unwrap().unwrap();
@@ -88,8 +93,16 @@ async fn an_event_that_fails_is_handled_again_until_it_is_a_dead_letter() {
     assert_eq!(letter.attempts(), 3);
     assert_eq!((letter.topic(), letter.channel()), (topic.as_str(), "worker"));
     assert!(!letter.node().is_empty());
-    assert!(letter.first_seen() <= letter.given_up());
     assert_eq!(letter.decode::<u64>().unwrap(), 7);
+
+    let (first_seen, given_up) = (letter.first_seen(), letter.given_up());
+    let ran = ran.lock().unwrap().clone();
+    let order = [began, first_seen, ran[0], ran[2], given_up, SystemTime::now()];
+    // Letters tell their times in whole milliseconds.
+    let order = order.map(|time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis());
+    assert!(order.is_sorted(), "{order:?}");
+    let lived = given_up.duration_since(first_seen).unwrap();
+    assert!(lived + Duration::from_millis(2) >= 2 * SOON, "{lived:?}");
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ async fn consumer_with(
 ///
 /// Its port is none of those that the system gives to whoever connects or asks for any, so that nobody has taken it
 /// meanwhile.
-fn lasting_address() -> SocketAddr {
+pub(crate) fn lasting_address() -> SocketAddr {
     loop {
         let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(10_000..30_000)));
         if TcpListener::bind(address).is_ok() {

@@ -28,6 +28,7 @@ const LISTENING_HTTP: &str = "HTTP: listening on ";
 
 /// The process; it is killed when this is dropped.
 pub(crate) struct Program {
+    command: Command,
     child: Child,
     pub(crate) address: SocketAddr,
     _data_path: TempDir,
@@ -82,10 +83,28 @@ impl Program {
         // It ends with its input, so also when this process is killed.
         let (child, [address]) = spawn(command.stdin(Stdio::piped()), [LISTENING]);
         Self {
+            command,
             child,
             address,
             _data_path: data_path,
         }
+    }
+
+    /// Stops an nsqd that has a port of its own (SIGTERM), and starts it again, with its flags and its data path.
+    pub(crate) fn stop_and_restart(&mut self) {
+        let id = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(asked.success());
+        assert!(self.child.wait().unwrap().success(), "it could not stop in order");
+        let (child, [address]) = spawn(&mut self.command, [LISTENING]);
+        (self.child, self.address) = (child, address);
+    }
+
+    /// As [`stop_and_restart`](Self::stop_and_restart), but kills it (SIGKILL).
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        let (child, [address]) = spawn(&mut self.command, [LISTENING]);
+        (self.child, self.address) = (child, address);
     }
 
     /// Kills the process (SIGKILL); it is gone when this returns.
