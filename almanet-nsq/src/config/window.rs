@@ -7,7 +7,8 @@
 #[non_exhaustive]
 pub enum Window {
     /// As many as make good use of each write and no more: one while there is little to do, so that it comes at
-    /// once, and up to 256 while messages queue. The default.
+    /// once, and up to 256 while messages queue. Where up to 16 come together again and again, or are
+    /// [expected](crate::ConsumerConfig::expected) to, it is exactly as many. The default.
     ///
     /// From a broker that says that it never holds messages back (Almanet's embedded one), it is 16 at first and
     /// doubles whenever the broker has used it up.
@@ -23,6 +24,7 @@ pub enum Window {
     Fixed(usize),
     /// The whole of [`max_in_flight`](crate::ConsumerConfig::max_in_flight), and nsqd shall gather nothing.
     ///
-    /// Each message costs nsqd three small writes then. It is what other NSQ clients offer for low latency.
+    /// Each message costs nsqd three small writes then. It is what other NSQ clients offer for low latency, and better than
+    /// [`Adaptive`](Self::Adaptive) where the broker is more than two milliseconds of a round trip away.
     Unbuffered,
 }
