@@ -3,10 +3,10 @@
 //!
 //!     cargo run --release -p almanet-benches --bin windows -- --nsqd 127.0.0.1:4150 --slices 20
 //!
-//! Both have a caller and an echo service in this process, and take turns in short slices, so that whatever else the
+//! Both have callers and echo services in this process, one of each unless told otherwise, and take turns in short slices, so that whatever else the
 //! machine does falls on both alike.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use almanet::{ServiceHandle, Session};
 use almanet_benches::{
@@ -46,6 +46,12 @@ struct Args {
     /// For how long the handler of a call sleeps, in milliseconds.
     #[arg(long, default_value_t = 0)]
     work_ms: u64,
+    /// How many sessions make the calls, in turn.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    callers: u32,
+    /// How many sessions serve.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    services: u32,
     /// The size of the payload in bytes.
     #[arg(long, default_value_t = 128)]
     body: usize,
@@ -76,25 +82,30 @@ async fn main() -> Result<(), Failure> {
     other.end().await
 }
 
-/// A caller and a service with one kind of window.
+/// Callers and services with one kind of window.
 struct Side {
     uri: String,
-    calling: Session,
-    serving: Session,
-    service: ServiceHandle,
+    calling: Arc<[Session]>,
+    serving: Vec<(Session, ServiceHandle)>,
 }
 
 impl Side {
     async fn start(args: &Args, window: WindowOption) -> Result<Self, Failure> {
-        let calling = Carrier::Native.connect(&args.nsqd, window).await?;
-        let serving = Carrier::Native.connect(&args.nsqd, window).await?;
-        let uri = format!("bench.echo_{}", calling.id());
-        let service = echo::serve_slowly(&serving, &uri, Duration::from_millis(args.work_ms)).await?;
+        let mut calling = Vec::new();
+        for _ in 0..args.callers {
+            calling.push(Carrier::Native.connect(&args.nsqd, window).await?);
+        }
+        let uri = format!("bench.echo_{}", calling[0].id());
+        let mut serving = Vec::new();
+        for _ in 0..args.services {
+            let session = Carrier::Native.connect(&args.nsqd, window).await?;
+            let service = echo::serve_slowly(&session, &uri, Duration::from_millis(args.work_ms)).await?;
+            serving.push((session, service));
+        }
         Ok(Self {
             uri,
-            calling,
+            calling: calling.into(),
             serving,
-            service,
         })
     }
 
@@ -104,10 +115,11 @@ impl Side {
             calls: u64::MAX,
             time: Duration::from_millis(args.slice_ms),
         };
-        let (session, uri) = (self.calling.clone(), self.uri.clone());
+        let (sessions, uri) = (Arc::clone(&self.calling), self.uri.clone());
         let body = ByteBuf::from(vec![b'x'; args.body]);
-        let call = move |_| {
-            let (session, uri, body) = (session.clone(), uri.clone(), body.clone());
+        let call = move |number: u64| {
+            let session = sessions[number as usize % sessions.len()].clone();
+            let (uri, body) = (uri.clone(), body.clone());
             async move { echo::call(&session, &uri, &body).await }
         };
         let measured: Measured = load::run(concurrency, bound, call).await?;
@@ -115,8 +127,13 @@ impl Side {
     }
 
     async fn end(self) -> Result<(), Failure> {
-        self.service.stop().await;
-        self.serving.leave().await?;
-        Ok(self.calling.leave().await?)
+        for (session, service) in self.serving {
+            service.stop().await;
+            session.leave().await?;
+        }
+        for session in self.calling.iter() {
+            session.clone().leave().await?;
+        }
+        Ok(())
     }
 }

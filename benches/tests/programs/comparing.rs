@@ -122,6 +122,7 @@ fn windows_compares_one_kind_with_another() {
     for kinds in [
         &[][..],
         &["--window", "fixed:2", "--against", "adaptive", "--work-ms", "1"],
+        &["--callers", "2", "--services", "2"],
     ] {
         let table = output(env!("CARGO_BIN_EXE_windows"), &[&slices[..], kinds].concat());
         let rows = cells(&table);
