@@ -94,12 +94,19 @@ impl Exact {
         SIZES.contains(&size).then_some(size)
     }
 
-    /// Counts what came. `is_prompt` tells whether messages are answered as soon as they come. Returns the window from here
-    /// on, if one is known.
-    pub(super) fn received(&mut self, now: Instant, batch: &Batch, is_prompt: bool) -> Option<usize> {
+    /// Counts what came. `is_prompt` tells whether messages are answered as soon as they come, `is_dense` whether the next is
+    /// to be expected before the broker counts as holding it back: a message that comes seldom must not wait for others. Returns
+    /// the window from here on, if one is known.
+    pub(super) fn received(
+        &mut self,
+        now: Instant,
+        batch: &Batch,
+        is_prompt: bool,
+        is_dense: bool,
+    ) -> Option<usize> {
         let size = self.size(batch);
         let Some(width) = self.width else {
-            if is_prompt && now >= self.not_before {
+            if is_prompt && is_dense && now >= self.not_before {
                 self.try_width(size);
             }
             return self.width;

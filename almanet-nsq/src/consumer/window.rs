@@ -190,8 +190,9 @@ impl AdaptiveWindow {
         if self.exact.is_known() && gave_up.take().is_some() {
             self.exact.interrupted(now, is_late);
         }
+        let is_dense = self.rate.within(self.quiet()) >= 1;
         if self.width <= Exact::widest()
-            && let Some(width) = self.exact.received(now, batch, is_prompt)
+            && let Some(width) = self.exact.received(now, batch, is_prompt, is_dense)
         {
             self.width = width;
             self.streak = 0;

@@ -19,7 +19,7 @@ impl Window {
 
     fn received(&mut self, batch: Batch, is_prompt: bool) -> Option<usize> {
         self.now += MILLI / 4;
-        self.exact.received(self.now, &batch, is_prompt)
+        self.exact.received(self.now, &batch, is_prompt, true)
     }
 
     /// So many messages together.
@@ -80,6 +80,19 @@ fn as_many_as_are_expected_are_tried_where_answers_are_prompt_and_not_elsewhere(
         assert_eq!(window.received(together(1), false), None);
         assert_eq!(window.apart(), width);
     }
+}
+
+#[test]
+fn none_is_tried_where_messages_come_seldom() {
+    let mut window = Window::new(Some(&expected(3)));
+    let mut received = |is_dense| {
+        window
+            .exact
+            .received(window.now, &Batch::new(1, None), true, is_dense)
+    };
+    assert_eq!(received(false), None);
+    assert_eq!(received(true), Some(3));
+    assert_eq!(received(false), Some(3), "what is known is not given up for that");
 }
 
 #[test]

@@ -354,3 +354,16 @@ fn a_broker_that_is_far_away_or_busy_is_given_the_time_that_it_takes() {
         assert!(count >= 128, "{count} at once over {micros} us");
     }
 }
+
+#[test]
+fn a_message_that_comes_seldom_is_not_held_back_for_others_that_are_expected() {
+    let expected = Expected::default();
+    expected.set(3);
+    let mut prompt = Prompt::new(None);
+    prompt.flow = adaptive(100, prompt.now);
+    prompt.flow.window = Some(AdaptiveWindow::new(prompt.now, Some(expected)));
+    for _ in 0..100 {
+        prompt.receive(1, 20_000);
+        assert_eq!(prompt.flow.told(), 1);
+    }
+}
